@@ -1,0 +1,1 @@
+"""The method: PMME, AFM, presets and the other masking strategies."""

@@ -1,0 +1,381 @@
+"""The one schema of what a run is: typed, strict, hashable. Imported by every room; never imports torch.
+
+A `RunConfig` fixes a trajectory. Everything outside `exec` can change the result and is part of the identity;
+`exec` says where and how far it runs and never is. A field stays out of the hash while it has its default value
+("neutral value"), so a field that is added later with a neutral default leaves old run ids as they were.
+Defaults are therefore frozen: changing one silently renames or, worse, equates runs (`tests/test_config.py` holds
+golden ids).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from amlrepro.errors import UserError, nearest
+from amlrepro.files import canonical_hash
+
+Profile = Literal["smoke", "demo", "pilot", "paper"]
+PROFILES: tuple[str, ...] = get_args(Profile)
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
+
+# Components whose meaning can change. Raise a number when results made before are no longer comparable: they then
+# show as stale and are never mixed with new ones. Version 1 is neutral and stays out of the hash.
+VERSIONS: dict[str, int] = {"caris": 1, "pmme": 1, "afm": 1, "random": 1, "loop": 1, "synth": 1, "data": 1}
+
+IntTuple = Annotated[tuple[int, ...], Field(strict=False)]
+FloatTuple = Annotated[tuple[float, ...], Field(strict=False)]
+
+
+class Strict(BaseModel):
+    """Base of all configuration classes: frozen, no unknown keys, no silent conversion (int to float excepted)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class ModelConfig(Strict):
+    """Which model, at which named size; `options` override single options of that size (checked by the model)."""
+
+    name: str = "caris"
+    size: str = "base"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class InitConfig(Strict):
+    """Initial encoder weights: `pretrained` (a file or hub name, see `exec`) or `scratch`; digests name the files."""
+
+    vision: Literal["pretrained", "scratch"] = "pretrained"
+    text: Literal["pretrained", "scratch"] = "pretrained"
+    vision_digest: str | None = None
+    text_digest: str | None = None
+
+
+class SynthConfig(Strict):
+    """Size and seed of the embedded synthetic data sets. Scenes are squares of `image_size` pixels."""
+
+    seed: int = 0
+    image_size: Annotated[int, Field(ge=32)] = 112
+    train_images: Annotated[int, Field(ge=1)] = 400
+    eval_images: Annotated[int, Field(ge=1)] = 60
+
+
+class DataConfig(Strict):
+    """What is trained on and how samples become tensors."""
+
+    train: str = "refcoco"
+    split_by: str | None = None
+    source: Literal["refer", "synth"] = "refer"
+    digest: str | None = None
+    synth: SynthConfig = SynthConfig()
+    text: Literal["sent", "raw"] = "sent"
+    vocabulary: Literal["bert", "words"] = "bert"
+    image_size: Annotated[int, Field(ge=16)] = 448
+    max_tokens: Annotated[int, Field(ge=3)] = 20
+
+
+class TrainConfig(Strict):
+    """Optimisation. Defaults are CARIS's own settings (CARIS script; Q10, Q24, Q46).
+
+    horizon: epochs over which the schedule decays. epoch_refs: refs an epoch visits (None: all of them).
+    warmup: iterations of linear warm-up from `warmup_ratio`; `first_step_full` keeps the official scheduler's quirk
+    that iteration 0 runs at the full rate. encoder_lr: factor on the rate of both encoders.
+    """
+
+    horizon: Annotated[int, Field(ge=1)] = 50
+    batch: Annotated[int, Field(ge=1)] = 16
+    epoch_refs: Annotated[int, Field(ge=1)] | None = None
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    encoder_lr: Annotated[float, Field(ge=0)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    schedule: Literal["poly", "step", "constant"] = "poly"
+    power: float = 0.9
+    warmup: Annotated[int, Field(ge=0)] = 1500
+    warmup_ratio: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    first_step_full: bool = True
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    class_weights: FloatTuple = (0.9, 1.1)
+    step: Literal["forward_only", "joint"] = "forward_only"
+    numerics: Literal["faithful", "fast"] = "faithful"
+
+
+class PMMEConfig(Strict):
+    """Patch-max matching evaluation (Eqs. 3 to 7): the axes of `docs/architecture.md`, "AML"."""
+
+    normalize: Literal["l2", "none"] = "none"
+    projection: Literal["gaussian", "learnable", "text_linear"] = "gaussian"
+    dim: Annotated[int, Field(ge=1)] = 2048
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    tokens: Literal["all", "real", "words"] = "all"
+    stage: Literal["early", "late", "pred"] = "early"
+    mode: Literal["protocol", "train", "eval"] = "protocol"
+
+
+class AFMConfig(Strict):
+    """Alignment-aware filtering mask (Eqs. 11 to 15). tau 0 with source `pmme` is the plain baseline."""
+
+    tau: Annotated[float, Field(ge=0, le=1)] = 0.0
+    rho: Annotated[float, Field(ge=0, le=1)] = 0.25
+    block: Annotated[int, Field(ge=1)] = 32
+    dropout: Literal["block", "pixel", "released"] = "block"
+    fill: float = 0.0
+    source: Literal["pmme", "random"] = "pmme"
+    level: Literal["image", "feature"] = "image"
+
+
+class RandomConfig(Strict):
+    """Random-mask baseline (Q20): a fixed share of blocks, or the share AML would mask in the same sample."""
+
+    share: Annotated[float, Field(ge=0, le=1)] | Literal["matched"] = 0.25
+
+
+class ExecConfig(Strict):
+    """Where, how and how far a run is carried out. Never part of its identity."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=0)] = 0
+    deterministic: bool = False
+    data_root: str | None = None
+    image_root: str | None = None
+    vision_weights: str | None = None
+    text_weights: str | None = None
+    until: Annotated[int, Field(ge=0)] | None = None
+    milestones: IntTuple = ()
+    validate_at: IntTuple | None = None
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 300.0
+    eval_batch: Annotated[int, Field(ge=1)] = 32
+    log_every: Annotated[int, Field(ge=1)] = 50
+
+
+class RunConfig(Strict):
+    """One training, fully resolved."""
+
+    model: ModelConfig = ModelConfig()
+    init: InitConfig = InitConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    pmme: PMMEConfig = PMMEConfig()
+    afm: AFMConfig = AFMConfig()
+    random: RandomConfig = RandomConfig()
+    seed: Annotated[int, Field(ge=0)] = 0
+    exec: ExecConfig = ExecConfig()
+
+    @property
+    def strategy(self) -> Literal["plain", "aml", "random"]:
+        """The training strategy these settings describe."""
+        if self.afm.source == "random":
+            return "random"
+        return "aml" if self.afm.tau > 0 else "plain"
+
+    def identity(self) -> dict[str, Any]:
+        """What can change the result, seed excluded: active fields that differ from their neutral value."""
+        active = self.model_dump(mode="json", exclude={"seed", "exec"})
+        for path in _inactive(self):
+            group, _, field = path.partition(".")
+            if field:
+                active.get(group, {}).pop(field, None)
+            else:
+                active.pop(group, None)
+        changed = _differences(active, RunConfig.neutral())
+        versions = {name: n for name, n in VERSIONS.items() if n != 1 and name in _components(self)}
+        return {**changed, "versions": versions} if versions else changed
+
+    @staticmethod
+    def neutral() -> dict[str, Any]:
+        """The neutral value of every identity field."""
+        return RunConfig().model_dump(mode="json", exclude={"seed", "exec"})
+
+    @property
+    def recipe_id(self) -> str:
+        """Hash of `identity()`: equal for all seeds of one recipe."""
+        return canonical_hash(self.identity(), 10)
+
+    @property
+    def run_id(self) -> str:
+        """Readable slug, recipe and seed: the name of the run's folder."""
+        parts = [self.model.name, self.strategy, self.data.train]
+        if self.strategy == "aml":
+            parts.append(f"tau{self.afm.tau:g}")
+        return "-".join(["_".join(parts), self.recipe_id, f"s{self.seed}"])
+
+    def with_changes(self, changes: Mapping[str, Any], where: str = "--set") -> RunConfig:
+        """A copy with dotted keys replaced (`{"afm.tau": 0.3}`); raises `UserError` for a wrong key or type."""
+        merged = merge(self.model_dump(mode="python"), nest(changes))
+        return parse_config(merged, where)
+
+
+class EvalConfig(Strict):
+    """One evaluation of a subject: data set, split, resolution, text. `eval_id` names its files.
+
+    resolution: `resized` scores at the network's input size against the nearest-resized mask (the published protocol,
+    Q22); `original` at the picture's own size. text `other` gives each sample a sentence about another object of its
+    image (a control: a model that ignores language scores the same). data_digest names the annotation files.
+    """
+
+    dataset: str
+    split: str
+    split_by: str | None = None
+    resolution: Literal["resized", "original"] = "resized"
+    text: Literal["own", "other"] = "own"
+    checkpoint: str = "last"
+    data_digest: str | None = None
+
+    @property
+    def eval_id(self) -> str:
+        """Readable name and a hash of the fields that differ from their neutral value."""
+        neutral = EvalConfig(dataset="", split="").model_dump(mode="json")
+        changed = _differences(self.model_dump(mode="json"), neutral)
+        label = "-".join([self.dataset, self.split, self.checkpoint])
+        return f"{label}-{canonical_hash(changed, 8)}"
+
+
+def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"a.b": 1}` as `{"a": {"b": 1}}`; nested mappings may be mixed in."""
+    out: dict[str, Any] = {}
+    for key, value in dotted.items():
+        node: Any = nest(value) if isinstance(value, Mapping) else value
+        for part in reversed(key.split(".")):
+            node = {part: node}
+        out = merge(out, node)
+    return out
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge of two nested mappings; `over` wins."""
+    out = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(out.get(key), Mapping):
+            out[key] = merge(out[key], value)
+        else:
+            out[key] = value
+    return out
+
+
+def parse_config(values: Mapping[str, Any], where: object = "configuration") -> RunConfig:
+    """Check nested values against the schema. Raises `UserError` naming the field, and for unknown keys the nearest."""
+    return parse_strict(RunConfig, values, where)
+
+
+def parse_strict(schema: type[SchemaT], values: Mapping[str, Any], where: object) -> SchemaT:
+    """Check `values` against any strict schema, with the project's error messages."""
+    try:
+        return schema.model_validate(dict(values))
+    except ValidationError as error:
+        raise _explain(schema, error, where) from None
+
+
+def load_yaml(path: Path) -> Any:
+    """Safe-load a YAML file; raises `UserError` when it is missing or does not parse."""
+    if not path.exists():
+        raise UserError("no such file", where=path)
+    try:
+        return yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError("not a YAML file", where=path, found=str(error).replace("\n", " ")) from error
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a run's configuration from YAML (nested or dotted keys)."""
+    values = load_yaml(path)
+    if not isinstance(values, Mapping):
+        raise UserError("a configuration is a mapping", where=path, found=type(values).__name__)
+    return parse_config(nest(values), path)
+
+
+def dump_config(config: RunConfig) -> str:
+    """The complete configuration as YAML, in schema order, readable and loadable by `load_config`."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def parse_set(assignments: list[str]) -> dict[str, Any]:
+    """`["afm.tau=0.3"]` as `{"afm.tau": 0.3}`; values are read as YAML scalars or lists."""
+    out: dict[str, Any] = {}
+    for text in assignments:
+        key, sep, value = text.partition("=")
+        if not sep or not key.strip():
+            raise UserError("--set takes key=value", found=text, expected="for example --set afm.tau=0.3")
+        try:
+            out[key.strip()] = yaml.safe_load(_number_like(value))
+        except yaml.YAMLError as error:
+            raise UserError("--set value does not parse", where=key, found=value) from error
+    return out
+
+
+def _number_like(value: str) -> str:
+    """YAML 1.1 reads `1e-4` as text; write such numbers the way it takes for floats."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return value if value.lstrip("+-").isdigit() else repr(number)
+
+
+def _inactive(config: RunConfig) -> list[str]:
+    """Fields that do not matter given the others."""
+    out = ["data.digest"] if config.data.source == "synth" else ["data.synth"]
+    if config.init.vision == "scratch":
+        out.append("init.vision_digest")
+    if config.init.text == "scratch":
+        out.append("init.text_digest")
+    if config.strategy == "plain":
+        out += ["pmme", "afm", "random"]
+    elif config.strategy == "random":
+        if config.random.share != "matched":
+            out += ["pmme", "afm.tau", "afm.rho", "afm.dropout", "afm.level"]
+    else:
+        out.append("random")
+        if config.pmme.projection == "text_linear":
+            out.append("pmme.dim")
+    return out
+
+
+def _components(config: RunConfig) -> set[str]:
+    out = {config.model.name, "loop", "data"}
+    if config.data.source == "synth":
+        out.add("synth")
+    if config.strategy == "aml" or (config.strategy == "random" and config.random.share == "matched"):
+        out |= {"pmme", "afm"}
+    if config.strategy == "random":
+        out.add("random")
+    return out
+
+
+def _differences(value: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, item in value.items():
+        base = neutral.get(key)
+        if isinstance(item, Mapping) and isinstance(base, Mapping) and base:
+            inner = _differences(item, base)
+            if inner:
+                out[key] = inner
+        elif item != base:
+            out[key] = item
+    return out
+
+
+def _explain(schema: type[BaseModel], error: ValidationError, where: object) -> UserError:
+    first = error.errors()[0]
+    location = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *parents, key = (str(part) for part in first["loc"])
+        choices = _fields_at(schema, parents)
+        best = nearest(key, choices, 1)
+        full = ".".join([*parents, best[0]]) if best else "another key"
+        return UserError(f"unknown key {location!r}", where=where, hint=f"did you mean {full!r}?")
+    found = repr(first.get("input"))
+    return UserError(f"{location}: {first['msg'][0].lower()}{first['msg'][1:]}", where=where, found=found)
+
+
+def _fields_at(schema: type[BaseModel], parents: list[str]) -> list[str]:
+    current: Any = schema
+    for part in parents:
+        field = current.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return list(current.model_fields)
+        current = field.annotation
+    return list(current.model_fields)

@@ -1,0 +1,58 @@
+"""The tensors that loaders hand to strategies and evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """One training batch.
+
+    image [B, 3, H, W] float32, normalised by the model's protocol; input_ids, attention_mask [B, L] int64;
+    target [B, H, W] int64, 1 on the referent; index [B] int64, the sample's position in the run's endless sample
+    sequence (seeds its mask draw); update: zero-based number of the optimiser step this batch feeds.
+    """
+
+    image: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    target: Tensor
+    index: Tensor
+    update: int
+
+    def to(self, device: str) -> Batch:
+        """The same batch on `device` (non-blocking copies)."""
+
+        def move(t: Tensor) -> Tensor:
+            return t.to(device, non_blocking=True)
+
+        return Batch(
+            move(self.image),
+            move(self.input_ids),
+            move(self.attention_mask),
+            move(self.target),
+            self.index,
+            self.update,
+        )
+
+
+@dataclass
+class EvalBatch:
+    """Whole images with all their sentences: each image is encoded once.
+
+    image [U, 3, H, W]; image_index [N] int64, row of `image` each sentence belongs to; input_ids, attention_mask
+    [N, L]; target [N, H, W] bool at the network's input size, or None when scoring at original size; original: for
+    each sentence its mask [h, w] bool at the picture's own size (only when scoring there); ids: per sentence
+    (ref_id, sent_id, image_id, height, width) with the picture's own size.
+    """
+
+    image: Tensor
+    image_index: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    target: Tensor | None
+    original: list[Tensor] | None
+    ids: list[tuple[int, int, int, int, int]]

@@ -1,0 +1,1 @@
+"""One training, one evaluation: loop, optimiser, schedule, checkpoints. Imports aml, models, data, metrics, config."""

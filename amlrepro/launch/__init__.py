@@ -1,0 +1,1 @@
+"""Where it runs: local slots and the one worker entry point. Torch only inside the worker."""

@@ -1,0 +1,107 @@
+"""The contract every model fulfils (design: a model's contract). A model knows nothing of training strategies."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor, nn
+
+from amlrepro.models.spec import Protocol
+
+
+@dataclass
+class Visual:
+    """Vision free of text. levels: feature maps, finest first, each [B, C_i, H_i, W_i]; the last is the deepest."""
+
+    levels: list[Tensor]
+
+    def select(self, index: Tensor) -> Visual:
+        """Rows `index` [N] of every level: one encoded image serves several sentences."""
+        return Visual([level.index_select(0, index) for level in self.levels])
+
+
+@dataclass
+class Textual:
+    """Text features. tokens [B, L, D_t]; mask [B, L] 1 for real tokens; extra: what else the model's decoder needs."""
+
+    tokens: Tensor
+    mask: Tensor
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Encoded:
+    """Both modalities of a batch, ready for `segment`."""
+
+    visual: Visual
+    textual: Textual
+    input_size: tuple[int, int]
+
+
+@dataclass
+class Output:
+    """What `segment` gives. logits before upsampling: [B, 2, h, w] (channel 1 the referent) or [B, 1, h, w].
+    input_size: (H, W) of the network's input. fused: features after fusion, coarsest scale, for the Late stage.
+    """
+
+    logits: Tensor
+    input_size: tuple[int, int]
+    fused_vision: Tensor | None = None
+    fused_text: Tensor | None = None
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters that share a learning-rate factor and a decay, by role."""
+
+    name: str
+    parameters: list[tuple[str, nn.Parameter]]
+    role: Literal["encoder", "rest"]
+    decay: bool
+
+
+class RISModel(nn.Module, ABC):
+    """A referring-segmentation model."""
+
+    protocol: Protocol
+
+    @abstractmethod
+    def encode_image(self, image: Tensor) -> Visual:
+        """image [B, 3, H, W] -> visual features without text."""
+
+    @abstractmethod
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor, visual: Visual) -> Textual:
+        """ids, mask [B, L] -> text features (CARIS: with prompts made from the image)."""
+
+    def encode(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
+        """Both encoders; models whose vision contains language override this and refuse the two above."""
+        visual = self.encode_image(image)
+        size = (int(image.shape[-2]), int(image.shape[-1]))
+        return Encoded(visual, self.encode_text(input_ids, attention_mask, visual), size)
+
+    @abstractmethod
+    def segment(self, encoded: Encoded, attention_bias: Tensor | None = None) -> Output:
+        """Decoder: logits before upsampling. attention_bias: feature-level masking only."""
+
+    @abstractmethod
+    def loss(self, output: Output, target: Tensor) -> dict[str, Tensor]:
+        """target [B, H, W] -> {"loss": scalar, parts...}."""
+
+    @abstractmethod
+    def predict(self, output: Output, size: Sequence[int]) -> Tensor:
+        """Binary masks [B, H, W] bool at `size` (H, W) by the model's own rule."""
+
+    @abstractmethod
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Every trainable parameter exactly once, by role."""
+
+    def pmme_features(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """Early-stage features: vision [B, M, D_i] of the deepest map (row-major) and its text [B, L, D_t]."""
+        deepest = encoded.visual.levels[-1]
+        return deepest.flatten(2).transpose(1, 2), encoded.textual.tokens
+
+    def forward(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Output:
+        return self.segment(self.encode(image, input_ids, attention_mask))

@@ -1,0 +1,1 @@
+"""Store to tables, figures and pages. Never imports torch."""

@@ -1,0 +1,1 @@
+"""What has to run: experiments, plans, the store. Never imports torch."""
