@@ -1,0 +1,82 @@
+"""Projections that bring vision and text features to one width before they are compared (Eqs. 4 and 5).
+
+A projection maps vision [B, M, D_i] and text [B, L, D_t] to two tensors of equal last dimension. The ones here are
+fixed: drawn once from the run's seed, kept as buffers, so they are saved with a run and no optimiser sees them (Q03).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from amlrepro.aml.draws import generator_for
+from amlrepro.aml.registry import Registry
+from amlrepro.config import PMMEConfig
+
+
+class Projection(nn.Module):
+    """Base of all projections."""
+
+    def forward(self, vision: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """vision [B, M, D_i], text [B, L, D_t] -> [B, M, D], [B, L, D]."""
+        raise NotImplementedError
+
+
+ProjectionFactory = Callable[[int, int, PMMEConfig, int], Projection]
+PROJECTIONS: Registry[ProjectionFactory] = Registry("pmme.projection")
+
+
+def build_projection(vision_width: int, text_width: int, config: PMMEConfig, seed: int) -> Projection:
+    """The projection `config.projection` for features of widths D_i and D_t; raises `UserError` if there is none."""
+    return PROJECTIONS.get(config.projection)(vision_width, text_width, config, seed)
+
+
+class GaussianPair(Projection):
+    """V' = V W_i, T' = T W_t with entries of both independent N(0, 1/D_a) (Eqs. 4 and 5; reading Q02)."""
+
+    vision: Tensor
+    text: Tensor
+
+    def __init__(self, vision_width: int, text_width: int, dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        for name, width in (("vision", vision_width), ("text", text_width)):
+            self.register_buffer(name, torch.randn(width, dim, generator=generator) / math.sqrt(dim))
+
+    def forward(self, vision: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """vision [B, M, D_i], text [B, L, D_t] -> [B, M, D_a], [B, L, D_a]."""
+        return vision @ self.vision, text @ self.text
+
+
+class TextLinear(Projection):
+    """The released projection: one linear layer with bias brings text to the vision width; vision stays as it is.
+
+    Weight and bias are uniform in +-1/sqrt(D_t), the default of a linear layer. In the released code they are
+    parameters that never receive a gradient; here they are buffers.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, vision_width: int, text_width: int, generator: torch.Generator) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(text_width)
+        shapes = (("weight", (vision_width, text_width)), ("bias", (vision_width,)))
+        for name, shape in shapes:
+            self.register_buffer(name, torch.empty(shape).uniform_(-bound, bound, generator=generator))
+
+    def forward(self, vision: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """vision [B, M, D_i], text [B, L, D_t] -> [B, M, D_i], [B, L, D_i]."""
+        return vision, nn.functional.linear(text, self.weight, self.bias)
+
+
+@PROJECTIONS.register("gaussian")
+def _gaussian(vision_width: int, text_width: int, config: PMMEConfig, seed: int) -> Projection:
+    return GaussianPair(vision_width, text_width, config.dim, generator_for(seed, "projection"))
+
+
+@PROJECTIONS.register("text_linear")
+def _text_linear(vision_width: int, text_width: int, config: PMMEConfig, seed: int) -> Projection:
+    return TextLinear(vision_width, text_width, generator_for(seed, "projection"))

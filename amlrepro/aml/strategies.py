@@ -1,0 +1,94 @@
+"""Training strategies own the step: how a batch becomes losses. The model knows nothing of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+from torch import Tensor, nn
+
+from amlrepro.aml.registry import Registry
+from amlrepro.config import RunConfig
+from amlrepro.data.batch import Batch
+from amlrepro.errors import UserError
+from amlrepro.models.contract import RISModel
+
+
+class Strategy(nn.Module, ABC):
+    """How a model learns from a batch. Parameters and state a strategy owns are in its `state_dict`."""
+
+    @classmethod
+    @abstractmethod
+    def handles(cls, config: RunConfig) -> bool:
+        """Whether these settings ask for this strategy."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: RunConfig, model: RISModel) -> Strategy:
+        """Make it for a run; raises `UserError` for settings that exclude each other."""
+
+    @abstractmethod
+    def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:
+        """ "loss", the scalar to minimise, and its parts, detached."""
+
+    def pop_stats(self) -> dict[str, float]:
+        """What happened since the last call, for the run's history; waits for the device once."""
+        return {}
+
+
+STRATEGIES: Registry[type[Strategy]] = Registry("strategy")
+
+
+def build_strategy(config: RunConfig, model: RISModel) -> Strategy:
+    """The strategy these settings ask for; raises `UserError` where there is none, naming those that exist."""
+    known = STRATEGIES.all()
+    for strategy in known.values():
+        if strategy.handles(config):
+            return strategy.build(config, model)
+    keys = ("afm.source", "afm.level", "pmme.stage", "pmme.projection", "train.step")
+    values = (config.afm.source, config.afm.level, config.pmme.stage, config.pmme.projection, config.train.step)
+    raise UserError(
+        "no training strategy fits these settings",
+        found=", ".join(f"{key}={value}" for key, value in zip(keys, values, strict=True)),
+        expected="one of the strategies " + ", ".join(sorted(known)),
+    )
+
+
+def with_parts(loss: Tensor, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`loss` as it is and every other entry of `parts` detached."""
+    return {"loss": loss, **{name: value.detach() for name, value in parts.items() if name != "loss"}}
+
+
+@contextmanager
+def in_mode(model: nn.Module, mode: Literal["train", "eval"]) -> Iterator[None]:
+    """The model in `mode`; afterwards every module is as it was before (frozen parts may differ from the rest)."""
+    if model.training == (mode == "train"):
+        yield
+        return
+    before = [(module, module.training) for module in model.modules()]
+    model.train(mode == "train")
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+@STRATEGIES.register("plain")
+class Plain(Strategy):
+    """The baseline: the model's own loss on whole images."""
+
+    @classmethod
+    def handles(cls, config: RunConfig) -> bool:
+        return config.strategy == "plain"
+
+    @classmethod
+    def build(cls, config: RunConfig, model: RISModel) -> Plain:
+        return cls()
+
+    def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:
+        """One forward pass."""
+        parts = model.loss(model(batch.image, batch.input_ids, batch.attention_mask), batch.target)
+        return with_parts(parts["loss"], parts)
