@@ -1,0 +1,88 @@
+"""Device, precision, random state and determinism of one process."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+from amlrepro.config import ExecConfig
+from amlrepro.errors import UserError
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How forward and backward are computed. dtype: autocast type, None for float32 throughout."""
+
+    device: str
+    dtype: torch.dtype | None
+    scaler: torch.amp.GradScaler
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Context of every forward pass."""
+        kind = self.device.partition(":")[0]
+        return contextlib.nullcontext() if self.dtype is None else torch.autocast(kind, self.dtype)
+
+
+def choose_device(wanted: str) -> str:
+    """`auto`, `cpu` or `cuda` as a torch device; raises `UserError` when a GPU is asked for and there is none."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA device here", where="exec.device", found="cuda", hint="--set exec.device=cpu")
+    return wanted
+
+
+def set_up_process(execution: ExecConfig) -> str:
+    """Fix threads and determinism of this process as `execution` says; returns the device.
+
+    Deterministic mode is strict on the CPU. On CUDA it only warns, because bilinear sampling has no deterministic
+    backward pass there.
+    """
+    device = choose_device(execution.device)
+    if execution.threads is not None or execution.deterministic:
+        torch.set_num_threads(execution.threads or 1)
+    torch.use_deterministic_algorithms(execution.deterministic, warn_only=device != "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if device != "cpu":
+        torch.backends.cudnn.benchmark = not execution.deterministic
+    return device
+
+
+def choose_precision(device: str, numerics: str, official: str) -> Precision:
+    """Precision of a training run.
+
+    On the CPU float32. On CUDA `faithful` takes the official code's type (`official`: fp16 with a gradient scaler, bf16
+    or float32), `fast` bf16 with TensorFloat-32 where float32 is left.
+    """
+    dtype: torch.dtype | None = None
+    if device != "cpu":
+        if numerics == "fast":
+            torch.set_float32_matmul_precision("high")
+            dtype = torch.bfloat16
+        else:
+            dtype = {"fp16": torch.float16, "bf16": torch.bfloat16, "float32": None}[official]
+    scaler = torch.amp.GradScaler(device, enabled=dtype is torch.float16)
+    return Precision(device, dtype, scaler)
+
+
+def full_precision(device: str) -> Precision:
+    """Float32 throughout: stand-alone evaluation, as the official code does it."""
+    return Precision(device, None, torch.amp.GradScaler(device, enabled=False))
+
+
+def seed_for(seed: int, purpose: str, number: int = 0) -> int:
+    """A 63-bit seed that depends on the run's seed, on what it is for and on a number (an update, a rank)."""
+    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def seed_torch(seed: int, purpose: str, number: int = 0) -> None:
+    """Seed torch's generators on all devices.
+
+    Done before every update: what is drawn in an update (dropout, drop path) is then a function of seed and update
+    alone, whatever was drawn before it by loaders, validation or a process that was killed.
+    """
+    torch.manual_seed(seed_for(seed, purpose, number))
