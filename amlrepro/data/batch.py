@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -46,7 +46,8 @@ class EvalBatch:
     image [U, 3, H, W]; image_index [N] int64, row of `image` each sentence belongs to; input_ids, attention_mask
     [N, L]; target [N, H, W] bool at the network's input size, or None when scoring at original size; original: for
     each sentence its mask [h, w] bool at the picture's own size (only when scoring there); ids: per sentence
-    (ref_id, sent_id, image_id, height, width) with the picture's own size.
+    (ref_id, sent_id, image_id, height, width) with the picture's own size; positions: each sentence's place in
+    evaluation order (refs in file order, sentences in ref order), by which records are sorted.
     """
 
     image: Tensor
@@ -56,3 +57,4 @@ class EvalBatch:
     target: Tensor | None
     original: list[Tensor] | None
     ids: list[tuple[int, int, int, int, int]]
+    positions: list[int] = field(default_factory=list)

@@ -1,0 +1,82 @@
+"""Where the COCO train2014 pictures lie, and opening one. Torch-free."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from amlrepro.data.refer import ImageInfo
+from amlrepro.errors import UserError
+
+# the original REFER code's layout; CARIS, MaskRIS and AML; DETRIS and ReLA
+LAYOUTS = ("images/mscoco/images/train2014", "train2014", "images/train2014")
+
+
+def find_image_folder(root: Path, image_root: Path | None = None) -> Path:
+    """The folder with `COCO_train2014_*.jpg`: one of the three layouts in use under `root`, or under `image_root`,
+    which may also be the folder itself. Raises `UserError` that lists the places looked at."""
+    base = Path(image_root) if image_root else Path(root)
+    places = [base / layout for layout in LAYOUTS]
+    for place in places:
+        if place.is_dir():
+            return place
+    if image_root and base.is_dir() and (base.name == "train2014" or any(base.glob("*.jpg"))):
+        return base
+    raise UserError(
+        "no folder with the COCO train2014 images",
+        where=base,
+        expected=", ".join(str(place) for place in places) + (" or the folder itself" if image_root else ""),
+        hint="give the folder with --image-root",
+    )
+
+
+def image_path(folder: Path, info: ImageInfo) -> Path:
+    """Path of a picture; its name comes from the image table (a ref's own `file_name` is not the picture's)."""
+    return folder / info.file_name
+
+
+def open_image(path: Path) -> Image.Image:
+    """The decoded picture as RGB; raises `UserError` when it is missing, truncated or no picture."""
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except FileNotFoundError:
+        raise UserError("image missing", where=path, hint="`amlris data check ROOT` lists all missing images") from None
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise UserError(
+            "unreadable image (truncated or damaged)", where=path, found=str(error), hint="copy the file again"
+        ) from None
+
+
+def ends_properly(path: Path) -> bool:
+    """Whether the file ends as a JPEG or PNG does: tells most truncated files without decoding them.
+
+    False may be a false alarm (bytes after the end mark), so decode before you complain.
+    """
+    with path.open("rb") as f:
+        head = f.read(8)
+        f.seek(0, 2)
+        f.seek(max(0, f.tell() - 16))
+        tail = f.read()
+    if head.startswith(b"\xff\xd8"):
+        return tail.rstrip(b"\0").endswith(b"\xff\xd9")
+    return head == b"\x89PNG\r\n\x1a\n" and tail.endswith(b"IEND\xae\x42\x60\x82")
+
+
+def require_images(folder: Path, infos: list[ImageInfo]) -> None:
+    """Raise `UserError` when a picture is missing, or cut off at its end."""
+    paths = [image_path(folder, info) for info in infos]
+    present = {p.name for p in folder.iterdir()}
+    missing = [p for p in paths if p.name not in present]
+    if missing:
+        names = ", ".join(p.name for p in missing[:3])
+        raise UserError(
+            f"{len(missing)} of {len(paths)} images missing",
+            where=folder,
+            found=f"no {names}" + (" and others" if len(missing) > 3 else ""),
+            hint="`amlris data check ROOT` lists all missing images",
+        )
+    for path in paths:
+        if not ends_properly(path):
+            open_image(path)

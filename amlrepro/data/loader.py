@@ -1,0 +1,231 @@
+"""Training and evaluation batches from a configuration. The order is fixed by `order`; threads only fetch ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from amlrepro.config import EvalConfig, RunConfig
+from amlrepro.data.batch import Batch, EvalBatch
+from amlrepro.data.combined import load_combined
+from amlrepro.data.masks import ref_mask
+from amlrepro.data.order import TrainingOrder, hash_integers
+from amlrepro.data.prefetch import ahead
+from amlrepro.data.refer import Ref, ReferData, Sentence, load_refer
+from amlrepro.data.source import Source, data_root, open_source
+from amlrepro.data.specs import COMBINED, check_split
+from amlrepro.data.tokens import Tokenizer, build_tokenizer
+from amlrepro.data.transforms import normalize
+from amlrepro.models.spec import Protocol
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run trains on."""
+
+    source: Source
+    refs: list[Ref]
+    order: TrainingOrder
+    tokenizer: Tokenizer
+    max_tokens: int
+    text: str
+    protocol: Protocol
+    workers: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.order.steps_per_epoch
+
+    @property
+    def n_refs(self) -> int:
+        return len(self.refs)
+
+    @property
+    def n_sentences(self) -> int:
+        return sum(len(ref.sentences) for ref in self.refs)
+
+    @property
+    def n_images(self) -> int:
+        return len({ref.image_id for ref in self.refs})
+
+    def batches(self, start_update: int, stop_update: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """Batches of updates `start_update` to `stop_update` - 1; rank r of `world` gets its share of each.
+
+        The same for any number of workers.
+        """
+        return ahead(lambda update: self.batch(update, rank, world), range(start_update, stop_update), self.workers)
+
+    def batch(self, update: int, rank: int = 0, world: int = 1) -> Batch:
+        """The batch of one update, a pure function of (seed, update, rank, world)."""
+        positions = self.order.positions(update, rank, world)
+        refs = [self.refs[i] for i in self.order.refs(positions)]
+        counts = np.array([len(ref.sentences) for ref in refs], dtype=np.int64)
+        drawn = self.order.sentences(positions, counts)
+        texts = [_text(ref.sentences[i], self.text) for ref, i in zip(refs, drawn, strict=True)]
+        input_ids, attention_mask = _tokens(self.tokenizer, texts, self.max_tokens)
+        return Batch(
+            image=_pixels([self.source.image(ref) for ref in refs], self.protocol),
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            target=torch.from_numpy(np.stack([self.source.mask(ref) for ref in refs])).long(),
+            index=torch.from_numpy(positions),
+            update=update,
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample of an evaluation: whose object, which text, and its place in evaluation order."""
+
+    ref: Ref
+    sentence: Sentence
+    text: str
+    position: int
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """The samples of one evaluation."""
+
+    source: Source
+    samples: list[Sample]
+    tokenizer: Tokenizer
+    max_tokens: int
+    resolution: str
+    protocol: Protocol
+    batch: int
+    workers: int
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.samples)
+
+    def batches(self) -> Iterator[EvalBatch]:
+        """Whole images with all their samples, images in order of first appearance, at least `batch` samples each
+        (the last may have fewer). `positions` says how to sort back to evaluation order."""
+        return ahead(self._batch, _groups(self.samples, self.batch), self.workers)
+
+    def _batch(self, samples: list[Sample]) -> EvalBatch:
+        first: dict[int, Ref] = {}
+        for sample in samples:
+            first.setdefault(sample.ref.image_id, sample.ref)
+        rows = {image_id: row for row, image_id in enumerate(first)}
+        refs = [sample.ref for sample in samples]
+        infos = [self.source.data.image_of(ref) for ref in refs]
+        input_ids, attention_mask = _tokens(self.tokenizer, [s.text for s in samples], self.max_tokens)
+        original = self.resolution == "original"
+        return EvalBatch(
+            image=_pixels([self.source.image(ref) for ref in first.values()], self.protocol),
+            image_index=torch.tensor([rows[ref.image_id] for ref in refs]),
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            target=None if original else torch.from_numpy(np.stack([self.source.mask(ref) for ref in refs])),
+            original=[torch.from_numpy(ref_mask(self.source.data, ref)) for ref in refs] if original else None,
+            ids=[
+                (s.ref.ref_id, s.sentence.sent_id, s.ref.image_id, info.height, info.width)
+                for s, info in zip(samples, infos, strict=True)
+            ],
+            positions=[sample.position for sample in samples],
+        )
+
+
+def open_training(config: RunConfig, protocol: Protocol) -> TrainingData:
+    """Training data as the configuration says; raises `UserError` for a missing root, data set, split or picture."""
+    root = data_root(config)
+    if config.data.train == COMBINED:
+        data: ReferData = load_combined(root).data
+    else:
+        check_split(config.data.train, "train", config.data.split_by)
+        data = load_refer(root, config.data.train, config.data.split_by)
+    refs = data.split("train")
+    sentences = (_text(sentence, config.data.text) for ref in refs for sentence in ref.sentences)
+    return TrainingData(
+        source=open_source(config, root, data, refs),
+        refs=refs,
+        order=TrainingOrder(config.seed, len(refs), config.train.batch, config.train.epoch_refs),
+        tokenizer=build_tokenizer(config, sentences),
+        max_tokens=config.data.max_tokens,
+        text=config.data.text,
+        protocol=protocol,
+        workers=config.exec.workers,
+    )
+
+
+def open_evaluation(
+    config: RunConfig, evaluation: EvalConfig, tokenizer: Tokenizer, protocol: Protocol
+) -> EvaluationData:
+    """Samples of one evaluation; raises `UserError` for a missing root, data set, split or picture."""
+    root = data_root(config)
+    check_split(evaluation.dataset, evaluation.split, evaluation.split_by)
+    data = load_refer(root, evaluation.dataset, evaluation.split_by)
+    refs = data.split(evaluation.split)
+    own = [
+        Sample(ref, sentence, _text(sentence, config.data.text), position)
+        for position, (ref, sentence) in enumerate(data.samples(evaluation.split))
+    ]
+    return EvaluationData(
+        source=open_source(config, root, data, refs),
+        samples=own if evaluation.text == "own" else other_sentences(own, config.data.text),
+        tokenizer=tokenizer,
+        max_tokens=config.data.max_tokens,
+        resolution=evaluation.resolution,
+        protocol=protocol,
+        batch=config.exec.eval_batch,
+        workers=config.exec.workers,
+    )
+
+
+def other_sentences(samples: list[Sample], field: str) -> list[Sample]:
+    """The samples with a sentence about another object of the same image in place of their own.
+
+    The sentence is drawn by a hash of the sample's ids among the image's refs whose objects are all others. Samples
+    without such a ref are left out; positions stay those of the full evaluation.
+    """
+    by_image: dict[int, dict[int, Ref]] = {}
+    for sample in samples:
+        by_image.setdefault(sample.ref.image_id, {})[sample.ref.ref_id] = sample.ref
+    out = []
+    for sample in samples:
+        own = set(sample.ref.ann_ids)
+        candidates = [
+            sentence
+            for _, ref in sorted(by_image[sample.ref.image_id].items())
+            if own.isdisjoint(ref.ann_ids)
+            for sentence in ref.sentences
+        ]
+        if candidates:
+            draw = int(hash_integers(sample.ref.ref_id, sample.sentence.sent_id)[0] % np.uint64(len(candidates)))
+            out.append(Sample(sample.ref, sample.sentence, _text(candidates[draw], field), sample.position))
+    return out
+
+
+def _groups(samples: list[Sample], batch: int) -> Iterator[list[Sample]]:
+    by_image: dict[int, list[Sample]] = {}
+    for sample in samples:
+        by_image.setdefault(sample.ref.image_id, []).append(sample)
+    group: list[Sample] = []
+    for members in by_image.values():
+        group += members
+        if len(group) >= batch:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _text(sentence: Sentence, field: str) -> str:
+    return sentence.raw if field == "raw" else sentence.sent
+
+
+def _pixels(images: list[NDArray[np.uint8]], protocol: Protocol) -> Tensor:
+    return normalize(torch.from_numpy(np.stack(images)), protocol.mean, protocol.std)
+
+
+def _tokens(tokenizer: Tokenizer, texts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
+    encoded = [tokenizer.encode(text, max_tokens) for text in texts]
+    return torch.tensor([ids for ids, _ in encoded]), torch.tensor([mask for _, mask in encoded])

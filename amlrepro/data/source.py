@@ -1,0 +1,61 @@
+"""A data set with its pictures: resized arrays by ref, remembered in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amlrepro.config import RunConfig
+from amlrepro.data.cache import ArrayCache
+from amlrepro.data.images import find_image_folder, image_path, open_image, require_images
+from amlrepro.data.masks import ref_mask
+from amlrepro.data.refer import Ref, ReferData
+from amlrepro.data.transforms import resize_image, resize_mask
+from amlrepro.errors import UserError
+
+_cache = ArrayCache()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set with its picture folder and the network's input size."""
+
+    data: ReferData
+    folder: Path
+    size: int
+
+    def image(self, ref: Ref) -> NDArray[np.uint8]:
+        """The ref's picture, resized: [size, size, 3]."""
+        path = image_path(self.folder, self.data.image_of(ref))
+        return _cache.get((str(path), self.size), lambda: resize_image(open_image(path), self.size))
+
+    def mask(self, ref: Ref) -> NDArray[np.bool_]:
+        """The ref's mask, resized: [size, size]."""
+        key = (self.data.source, ref.dataset, ref.split_by, ref.ref_id, self.size)
+        packed = _cache.get(key, lambda: np.packbits(resize_mask(ref_mask(self.data, ref), self.size)))
+        flat = np.unpackbits(packed, count=self.size * self.size)
+        return flat.reshape(self.size, self.size).view(bool)
+
+
+def data_root(config: RunConfig) -> Path:
+    """The configured data root; raises `UserError` when there is none."""
+    if config.exec.data_root is None:
+        raise UserError("no data root", where="exec.data_root", hint="give --data-root ROOT or set AMLRIS_DATA")
+    return Path(config.exec.data_root).expanduser()
+
+
+def open_source(config: RunConfig, root: Path, data: ReferData, refs: list[Ref]) -> Source:
+    """The source of `refs`, once every picture and annotation they need is known to be there.
+
+    Raises `UserError` for missing pictures, a picture cut off at its end, or a missing annotation.
+    """
+    image_root = config.exec.image_root
+    folder = find_image_folder(root, Path(image_root).expanduser() if image_root else None)
+    infos = {ref.image_id: data.image_of(ref) for ref in refs}
+    for ref in refs:
+        data.annotations_of(ref)
+    require_images(folder, list(infos.values()))
+    return Source(data, folder, config.data.image_size)

@@ -1,0 +1,28 @@
+"""Pictures and masks to tensors exactly as CARIS does it: stretched on PIL images, no augmentation."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+
+def resize_image(picture: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Stretch to `size` x `size` with PIL's antialiased bilinear filter: [size, size, 3]."""
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Stretch a mask [h, w] to [size, size] by nearest neighbour (PIL's rule: pixel centres)."""
+    picture = Image.fromarray(mask.astype(np.uint8))
+    return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST)).astype(bool)
+
+
+def normalize(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W]: to [0, 1], minus mean, divided by std of the RGB channels."""
+    image = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    centre = torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1)
+    scale = torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1)
+    return image.sub_(centre).div_(scale)
