@@ -25,7 +25,7 @@ SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 # Components whose meaning can change. Raise a number when results made before are no longer comparable: they then
 # show as stale and are never mixed with new ones. Version 1 is neutral and stays out of the hash.
-VERSIONS: dict[str, int] = {"caris": 1, "pmme": 1, "afm": 1, "random": 1, "loop": 1, "synth": 1, "data": 1}
+VERSIONS: dict[str, int] = {"caris": 1, "detris": 1, "pmme": 1, "afm": 1, "random": 1, "loop": 1, "synth": 1, "data": 1}
 
 IntTuple = Annotated[tuple[int, ...], Field(strict=False)]
 FloatTuple = Annotated[tuple[float, ...], Field(strict=False)]
@@ -72,7 +72,7 @@ class DataConfig(Strict):
     digest: str | None = None
     synth: SynthConfig = SynthConfig()
     text: Literal["sent", "raw"] = "sent"
-    vocabulary: Literal["bert", "words"] = "bert"
+    vocabulary: Literal["bert", "clip", "words"] = "bert"
     image_size: Annotated[int, Field(ge=16)] = 448
     max_tokens: Annotated[int, Field(ge=3)] = 20
 
@@ -82,7 +82,8 @@ class TrainConfig(Strict):
 
     horizon: epochs over which the schedule decays. epoch_refs: refs an epoch visits (None: all of them).
     warmup: iterations of linear warm-up from `warmup_ratio`; `first_step_full` keeps the official scheduler's quirk
-    that iteration 0 runs at the full rate. encoder_lr: factor on the rate of both encoders.
+    that iteration 0 runs at the full rate. encoder_lr: factor on the rate of both encoders. drops: schedule `step`
+    multiplies the rate by `drop_factor` after each of these numbers of epochs (or updates: `drop_unit`).
     """
 
     horizon: Annotated[int, Field(ge=1)] = 50
@@ -94,6 +95,9 @@ class TrainConfig(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     schedule: Literal["poly", "step", "constant"] = "poly"
     power: float = 0.9
+    drops: IntTuple = ()
+    drop_unit: Literal["epoch", "update"] = "epoch"
+    drop_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup: Annotated[int, Field(ge=0)] = 1500
     warmup_ratio: Annotated[float, Field(gt=0, le=1)] = 1e-3
     first_step_full: bool = True
@@ -104,7 +108,10 @@ class TrainConfig(Strict):
 
 
 class PMMEConfig(Strict):
-    """Patch-max matching evaluation (Eqs. 3 to 7): the axes of `docs/architecture.md`, "AML"."""
+    """Patch-max matching evaluation (Eqs. 3 to 7): the axes of `docs/architecture.md`, "AML".
+
+    features: which of the readings that a model offers for its early features (Q14, Q15); every model has `default`.
+    """
 
     normalize: Literal["l2", "none"] = "none"
     projection: Literal["gaussian", "learnable", "text_linear"] = "gaussian"
@@ -112,6 +119,7 @@ class PMMEConfig(Strict):
     scale: Annotated[float, Field(gt=0)] = 1.0
     tokens: Literal["all", "real", "words"] = "all"
     stage: Literal["early", "late", "pred"] = "early"
+    features: str = "default"
     mode: Literal["protocol", "train", "eval"] = "protocol"
 
 

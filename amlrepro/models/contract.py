@@ -82,6 +82,10 @@ class RISModel(nn.Module, ABC):
         size = (int(image.shape[-2]), int(image.shape[-1]))
         return Encoded(visual, self.encode_text(input_ids, attention_mask, visual), size)
 
+    def encode_stage_one(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
+        """What AML's first pass encodes for `pmme_features`; models with other readings of it (Q14, Q15) override."""
+        return self.encode(image, input_ids, attention_mask)
+
     @abstractmethod
     def segment(self, encoded: Encoded, attention_bias: Tensor | None = None) -> Output:
         """Decoder: logits before upsampling. attention_bias: feature-level masking only."""

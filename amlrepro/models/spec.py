@@ -15,19 +15,35 @@ from amlrepro.config import RunConfig
 class Protocol:
     """How a model's own code feeds, trains and scores it.
 
-    mean, std: normalisation of RGB in [0, 1]. resize: `stretch` to a square. vision_text_free: vision is computed
-    without language, so an image is encoded once for all its sentences. stage_one_mode: mode of AML's first pass
-    (Q06). validate: zero-based rule giving the epochs after which val is scored (`horizon` -> whole epochs trained).
-    size_multiple: input sizes must be a multiple of this for exact parity with the official code.
+    mean, std: normalisation of RGB in [0, 1]. resize: `stretch` to a square, or `affine`: aspect kept, centred,
+    `border` (8-bit RGB) around. vision_text_free: vision is computed without language, so an image is encoded once for
+    all its sentences. stage_one_mode: mode of AML's first pass (Q06). validate: rule giving the epochs after which val
+    is scored (`horizon` -> whole epochs trained). precision: autocast of the official code on CUDA. image_size: side
+    of the network's input. scoring: resolution of the published numbers. soft_target: training masks keep the
+    fractions that their interpolation gives, float32 in [0, 1]. vocabulary: tokeniser of the pretrained text encoder;
+    end_id: its token that closes a sentence. word_limits: most tokens of a sentence, marks included, by data set;
+    `name(owner)` goes before `name`, "" stands for all others.
     """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    resize: Literal["stretch"]
+    resize: Literal["stretch", "affine"]
     vision_text_free: bool
     stage_one_mode: Literal["train", "eval"]
     validate: Callable[[int], tuple[int, ...]]
-    precision: Literal["fp16", "bf16", "float32"]  # autocast of the official code on CUDA
+    precision: Literal["fp16", "bf16", "float32"]
+    border: tuple[int, int, int] = (0, 0, 0)
+    image_size: int = 448
+    scoring: Literal["resized", "original"] = "resized"
+    soft_target: bool = False
+    vocabulary: Literal["bert", "clip"] = "bert"
+    end_id: int = 102
+    word_limits: Mapping[str, int] = field(default_factory=lambda: {"": 20})
+
+    def max_tokens(self, dataset: str, split_by: str | None = None) -> int:
+        """The word limit of a data set, marks included."""
+        names = (f"{dataset}({split_by})", dataset, "")
+        return next(self.word_limits[name] for name in names if name in self.word_limits)
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,8 @@ class ModelSpec:
     """A model as the suite sees it.
 
     options: strict schema of `model.options`. sizes: named option sets. train: overrides of `TrainConfig` that are the
-    method's own protocol. build: import path `module:function` of `build(config: RunConfig, vocab_size: int) ->
+    method's own protocol; train_presets: other published ones, by name. pmme_features: readings of its early features
+    that `pmme.features` may name. build: import path `module:function` of `build(config: RunConfig, vocab_size: int) ->
     RISModel`, imported only where torch may be. official: import path of `load(path_or_state_dict) -> RISModel`.
     """
 
@@ -47,6 +64,8 @@ class ModelSpec:
     build: str
     official: str | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
+    train_presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pmme_features: tuple[str, ...] = ("default",)
 
     def resolve_options(self, config: RunConfig) -> BaseModel:
         """The size's options with the configuration's overrides, checked."""
@@ -55,5 +74,7 @@ class ModelSpec:
 
         if config.model.size not in self.sizes:
             raise unknown_name("model size", config.model.size, self.sizes, f"model {self.name}")
+        if config.pmme.features not in self.pmme_features:
+            raise unknown_name("reading", config.pmme.features, self.pmme_features, f"pmme.features of {self.name}")
         values = {**self.sizes[config.model.size], **config.model.options}
         return parse_strict(self.options, values, f"model.options of {self.name}")
