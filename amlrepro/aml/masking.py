@@ -9,7 +9,7 @@ from torch import Tensor
 
 from amlrepro.aml.afm import apply_mask, block_grid, drop
 from amlrepro.aml.draws import sample_generators
-from amlrepro.aml.pmme import PMME, select_tokens
+from amlrepro.aml.pmme import END_MARKS, PMME, select_tokens
 from amlrepro.aml.projection import build_projection
 from amlrepro.aml.stages import STAGES
 from amlrepro.aml.stats import MaskStatistics
@@ -27,6 +27,7 @@ class Masking(Strategy):
         block_grid((config.data.image_size, config.data.image_size), config.afm.block)
         self.afm = config.afm
         self.tokens = config.pmme.tokens
+        self.end_mark = END_MARKS[config.data.vocabulary]
         self.seed = config.seed
         self.stage = STAGES.get(config.pmme.stage)
         self.pmme = self._build_pmme(config, model)
@@ -49,7 +50,7 @@ class Masking(Strategy):
     def similarity(self, model: RISModel, encoded: Encoded, input_ids: Tensor, output: Output | None = None) -> Tensor:
         """S [B, h, w] of encoded samples, without gradient (Eqs. 3 to 7). input_ids [B, L]."""
         features = self.stage(model, encoded, output)
-        selected = select_tokens(self.tokens, features.text_mask, input_ids, END_MARK)
+        selected = select_tokens(self.tokens, features.text_mask, input_ids, self.end_mark)
         similarity: Tensor = self.pmme(features.vision, features.text, selected)
         return similarity.reshape(-1, *features.grid)
 
@@ -82,7 +83,9 @@ class TwoStage(Masking):
         """S [B, h, w] of the whole images; modes of the model are afterwards as before."""
         with in_mode(model, self.mode):
             encoded = model.encode(batch.image, batch.input_ids, batch.attention_mask)
-            return self.similarity(model, encoded, batch.input_ids)
+            similarity = self.similarity(model, encoded, batch.input_ids)
+        torch.clear_autocast_cache()  # older releases reuse weights that were cast without gradient
+        return similarity
 
     def stage_two(self, model: RISModel, batch: Batch, blank: Tensor) -> dict[str, Tensor]:
         """The loss on the masked image against the unchanged target (Q09)."""
@@ -110,6 +113,3 @@ class ForwardOnly(TwoStage):
         blank = self.blank(similarity, batch)
         self.record(blank, similarity, batch)
         return self.stage_two(model, batch, blank)
-
-
-END_MARK = 102

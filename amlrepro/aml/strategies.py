@@ -92,3 +92,7 @@ class Plain(Strategy):
         """One forward pass."""
         parts = model.loss(model(batch.image, batch.input_ids, batch.attention_mask), batch.target)
         return with_parts(parts["loss"], parts)
+
+    def pop_stats(self) -> dict[str, float]:
+        """Nothing is weak or blanked, by definition."""
+        return {"masked_blocks": 0.0, "fully_masked": 0.0, "untouched": 1.0, "weak_pixels": 0.0, "weak_blocks": 0.0}
