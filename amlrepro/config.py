@@ -331,7 +331,7 @@ def _inactive(config: RunConfig) -> list[str]:
     if config.init.text == "scratch":
         out.append("init.text_digest")
     if config.strategy == "plain":
-        out += ["pmme", "afm", "random"]
+        out += ["pmme", "afm", "random", "train.step"]
     elif config.strategy == "random":
         if config.random.share != "matched":
             out += ["pmme", "afm.tau", "afm.rho", "afm.dropout", "afm.level"]
