@@ -1,0 +1,98 @@
+"""The cache beside the records: used when it is valid, made anew when it is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from amlrepro.files import read_json, write_json
+from amlrepro.metrics import compute, summary
+from amlrepro.metrics.records import Records
+from amlrepro.metrics.summary import read_image_sums, read_metric, read_metrics, records_path, sums_path, write_summary
+
+
+def write_evaluation(folder: Path, counts: list[tuple[int, int, int]]) -> Path:
+    """An evaluation as the engine leaves it; counts are (image, intersection, union). Returns its JSON."""
+    ids = np.array([[k, k, image, 10, 10] for k, (image, _, _) in enumerate(counts)])
+    common, union = (np.array([c[j] for c in counts]) for j in (1, 2))
+    records = Records.from_counts(ids, common, union, common)
+    meta = folder / "refcoco-val-last-0123abcd.json"
+    records.write(records_path(meta))
+    write_json(meta, {"eval_id": meta.stem, "records_sha256": records.digest(), "samples": len(records)})
+    return meta
+
+
+def no_records(*_: object) -> Records:
+    raise AssertionError("the records were read")
+
+
+def test_metrics_without_reading_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = write_evaluation(tmp_path, [(1, 5, 10), (1, 9, 10), (2, 0, 20)])
+    write_summary(meta)
+    monkeypatch.setattr(Records, "read", no_records)
+    found = read_metrics(meta, ["oiou", "miou", "pr50", "pr90"])
+    assert found["oiou"].value == pytest.approx(100 * 14 / 40)
+    assert found["miou"].value == pytest.approx(100 * (0.5 + 0.9) / 3)
+    assert [found[n].value for n in ("pr50", "pr90")] == [pytest.approx(200 / 3), pytest.approx(100 / 3)]
+    assert (found["oiou"].samples, found["oiou"].images) == (3, 2)
+    # Two images: a quarter of draws is only the first (14/20 -> 70), a quarter only the second (0).
+    assert found["oiou"].interval is not None
+    assert (found["oiou"].interval.low, found["oiou"].interval.high) == (0.0, 70.0)
+    sums = read_image_sums(meta, ["oiou"])
+    assert sums.image_id.tolist() == [1, 2]
+    assert [array.tolist() for array in sums.terms["oiou"]] == [[14.0, 0.0], [20.0, 20.0]]
+    assert json.loads(meta.read_text())["eval_id"] == meta.stem  # the engine's own keys stay
+
+
+def test_first_reading_fills_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = write_evaluation(tmp_path, [(1, 5, 10)])
+    assert read_metric(meta, "oiou").value == 50.0
+    assert sums_path(meta).exists()
+    monkeypatch.setattr(Records, "read", no_records)
+    assert read_metric(meta, "oiou").value == 50.0
+
+
+def test_changed_records_make_the_cache_stale(tmp_path: Path) -> None:
+    meta = write_evaluation(tmp_path, [(1, 5, 10)])
+    write_summary(meta)
+    old = read_json(meta)["summary"]
+    write_evaluation(tmp_path, [(1, 8, 10)])
+    write_json(meta, {**read_json(meta), "summary": old})
+    assert read_metric(meta, "oiou").value == 80.0
+    assert read_image_sums(meta, ["oiou"]).value("oiou") == 80.0
+
+
+def test_new_version_of_a_metric_is_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = write_evaluation(tmp_path, [(1, 5, 10)])
+    write_summary(meta)
+    doubled = dataclasses.replace(
+        compute.METRICS["oiou"], version=2, terms=lambda r: (2 * r.intersection, np.asarray(r.union))
+    )
+    monkeypatch.setitem(compute.METRICS, "oiou", doubled)
+    assert read_metric(meta, "oiou").value == 100.0
+    assert read_image_sums(meta, ["oiou"]).value("oiou") == 100.0
+    assert read_json(meta)["summary"]["metrics"]["oiou"]["version"] == 2
+    assert read_metric(meta, "miou").value == 50.0
+
+
+def test_read_only_store_is_still_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = write_evaluation(tmp_path, [(1, 5, 10)])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise summary.UserError("cannot write here")
+
+    monkeypatch.setattr(summary, "write_json", refuse)
+    assert read_metric(meta, "oiou").value == 50.0
+    assert read_image_sums(meta, ["miou"]).value("miou") == 50.0
+
+
+def test_undefined_metric_is_null_not_nan(tmp_path: Path) -> None:
+    meta = write_evaluation(tmp_path, [])
+    write_summary(meta)
+    assert "NaN" not in meta.read_text()
+    assert read_metric(meta, "oiou").value is None
+    assert read_metric(meta, "oiou").interval is None
