@@ -9,7 +9,7 @@ from torch import Tensor
 
 from amlrepro.aml.afm import apply_mask, block_grid, drop
 from amlrepro.aml.draws import sample_generators
-from amlrepro.aml.pmme import END_MARKS, PMME, select_tokens
+from amlrepro.aml.pmme import PMME, select_tokens
 from amlrepro.aml.projection import build_projection
 from amlrepro.aml.stages import STAGES
 from amlrepro.aml.stats import MaskStatistics
@@ -17,6 +17,14 @@ from amlrepro.aml.strategies import STRATEGIES, Strategy, in_mode, with_parts
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
 from amlrepro.models.contract import Encoded, Output, RISModel
+
+# Place of [SEP] in a closed vocabulary, which begins with the five special pieces.
+CLOSED_VOCABULARY_END = 3
+
+
+def end_mark(config: RunConfig, model: RISModel) -> int:
+    """Id of the token that closes a sentence."""
+    return CLOSED_VOCABULARY_END if config.data.vocabulary == "words" else model.protocol.end_id
 
 
 class Masking(Strategy):
@@ -27,7 +35,7 @@ class Masking(Strategy):
         block_grid((config.data.image_size, config.data.image_size), config.afm.block)
         self.afm = config.afm
         self.tokens = config.pmme.tokens
-        self.end_mark = END_MARKS[config.data.vocabulary]
+        self.end_mark = end_mark(config, model)
         self.seed = config.seed
         self.stage = STAGES.get(config.pmme.stage)
         self.pmme = self._build_pmme(config, model)
@@ -40,7 +48,7 @@ class Masking(Strategy):
         size = config.data.image_size
         ids = torch.zeros(1, config.data.max_tokens, dtype=torch.int64, device=device)
         with torch.no_grad(), in_mode(model, "eval"):
-            encoded = model.encode(torch.zeros(1, 3, size, size, device=device), ids, torch.ones_like(ids))
+            encoded = model.encode_stage_one(torch.zeros(1, 3, size, size, device=device), ids, torch.ones_like(ids))
             features = self.stage(model, encoded, None)
         widths = features.vision.shape[-1], features.text.shape[-1]
         projection = build_projection(*widths, config.pmme, config.seed)
@@ -82,7 +90,7 @@ class TwoStage(Masking):
     def stage_one(self, model: RISModel, batch: Batch) -> Tensor:
         """S [B, h, w] of the whole images; modes of the model are afterwards as before."""
         with in_mode(model, self.mode):
-            encoded = model.encode(batch.image, batch.input_ids, batch.attention_mask)
+            encoded = model.encode_stage_one(batch.image, batch.input_ids, batch.attention_mask)
             similarity = self.similarity(model, encoded, batch.input_ids)
         torch.clear_autocast_cache()  # older releases reuse weights that were cast without gradient
         return similarity

@@ -12,9 +12,6 @@ from amlrepro.aml.projection import Projection
 
 TokenChoice = Literal["all", "real", "words"]
 
-# Id of [SEP] by `data.vocabulary`; the closed vocabulary begins with the five special pieces.
-END_MARKS: dict[str, int] = {"bert": 102, "words": 3}
-
 
 def select_tokens(choice: TokenChoice, attention_mask: Tensor, input_ids: Tensor, end_mark: int) -> Tensor:
     """Which tokens take part in softmax and maximum (Q04). attention_mask, input_ids [B, L] -> bool [B, L].
