@@ -10,17 +10,14 @@ from torch import Tensor, nn
 from amlrepro.config import TrainConfig
 from amlrepro.models.contract import RISModel
 
-STEP_TENTHS = 7  # schedule "step": DETRIS divides the rate by ten after epoch 35 of 50
-STEP_FACTOR = 0.1
-
 
 def lr_factor(t: int, total: int, train: TrainConfig) -> float:
     """Factor on every group's base rate at update `t` (zero-based) of a schedule of `total` updates.
 
     Linear warm-up over `train.warmup` updates W from ratio r: 1 - (1 - t/W)(1 - r) for 1 <= t <= W. Then `poly`:
     (1 - t/total)^power, with t counted from the start of training, warm-up included, so there is a small step down
-    at W + 1; `step`: a tenth after 70 % of the updates; `constant`: 1. With `first_step_full` update 0 runs at the full
-    rate, a quirk of CARIS's scheduler that its published training contains.
+    at W + 1; `step`: `drop_factor` for each of `drops` that has passed; `constant`: 1. With `first_step_full` update 0
+    runs at the full rate, a quirk of CARIS's scheduler that its published training contains.
     """
     if t == 0 and (train.first_step_full or train.warmup == 0):
         return 1.0
@@ -29,7 +26,8 @@ def lr_factor(t: int, total: int, train: TrainConfig) -> float:
     if train.schedule == "poly":
         return float(max(0.0, 1.0 - t / total) ** train.power)
     if train.schedule == "step":
-        return STEP_FACTOR if 10 * t >= STEP_TENTHS * total else 1.0
+        unit = 1 if train.drop_unit == "update" else total // train.horizon
+        return float(train.drop_factor ** sum(t >= drop * unit for drop in train.drops))
     return 1.0
 
 

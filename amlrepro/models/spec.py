@@ -19,10 +19,10 @@ class Protocol:
     `border` (8-bit RGB) around. vision_text_free: vision is computed without language, so an image is encoded once for
     all its sentences. stage_one_mode: mode of AML's first pass (Q06). validate: rule giving the epochs after which val
     is scored (`horizon` -> whole epochs trained). precision: autocast of the official code on CUDA. image_size: side
-    of the network's input. scoring: resolution of the published numbers. soft_target: training masks keep the
-    fractions that their interpolation gives, float32 in [0, 1]. vocabulary: tokeniser of the pretrained text encoder;
-    end_id: its token that closes a sentence. word_limits: most tokens of a sentence, marks included, by data set;
-    `name(owner)` goes before `name`, "" stands for all others.
+    of the network's input. scoring: resolution of the published numbers. decision: how logits become a mask, as results
+    are labelled. soft_target: training masks keep the fractions that their interpolation gives, float32 in [0, 1].
+    vocabulary: tokeniser of the pretrained text encoder; end_id: its token that closes a sentence. word_limits: most
+    tokens of a sentence, marks included, by data set; `name(owner)` goes before `name`, "" stands for all others.
     """
 
     mean: tuple[float, float, float]
@@ -35,6 +35,7 @@ class Protocol:
     border: tuple[int, int, int] = (0, 0, 0)
     image_size: int = 448
     scoring: Literal["resized", "original"] = "resized"
+    decision: str = "argmax of two channels"
     soft_target: bool = False
     vocabulary: Literal["bert", "clip"] = "bert"
     end_id: int = 102

@@ -41,9 +41,17 @@ def test_without_warm_up_the_decay_starts_at_once() -> None:
     assert [lr_factor(t, 10, plain) for t in (0, 1, 5)] == pytest.approx([1.0, 0.9**0.9, 0.5**0.9])
 
 
-def test_step_schedule_divides_by_ten_after_epoch_35_of_50() -> None:
-    train = TrainConfig(schedule="step", warmup=0)
-    assert [lr_factor(t, 500, train) for t in (0, 349, 350, 499)] == pytest.approx([1, 1, 0.1, 0.1])
+def test_step_schedule_drops_after_epochs_35_and_55() -> None:
+    """DETRIS: a tenth after epochs 35 and 55, here of 60 epochs of 10 updates."""
+    train = TrainConfig(schedule="step", warmup=0, horizon=60, drops=(35, 55))
+    rates = [lr_factor(t, 600, train) for t in (0, 349, 350, 549, 550, 599)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_step_schedule_drops_after_updates() -> None:
+    """ReLA counts its drops in updates."""
+    train = TrainConfig(schedule="step", warmup=0, drops=(110, 140), drop_unit="update", drop_factor=0.5)
+    assert [lr_factor(t, 150, train) for t in (109, 110, 140)] == pytest.approx([1, 0.5, 0.25])
 
 
 def test_constant_schedule() -> None:
