@@ -1,0 +1,66 @@
+"""What runs read: which splits there are, digests of annotations and of initial weights. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from amlrepro.config import RunConfig
+from amlrepro.data.digest import available_splits, data_digest
+from amlrepro.data.specs import COMBINED, dataset_spec
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where data come from.
+
+    root None with source `synth`: made when first needed. root None with source `refer`: only assumed to be the
+    official data, for planning ahead; run ids are then provisional.
+    """
+
+    source: Literal["synth", "refer"]
+    root: Path | None = None
+    image_root: Path | None = None
+    vision_weights: str | None = None
+    text_weights: str | None = None
+
+    @property
+    def assumed(self) -> bool:
+        """Whether the data were not looked at."""
+        return self.source == "refer" and self.root is None
+
+    def digest(self, dataset: str, split_by: str | None = None) -> str | None:
+        """Digest of the annotation files; None for synthetic data (their size and seed are in the configuration)."""
+        if self.source == "synth" or self.root is None:
+            return None
+        return data_digest(self.root, dataset, split_by)
+
+    def reason(self, dataset: str, split: str, split_by: str | None = None) -> str | None:
+        """Why a split cannot be used, None when it can."""
+        if self.source == "synth" or self.root is None:
+            known = ("train",) if dataset == COMBINED else dataset_spec(dataset).partition(split_by).splits
+            return None if split in known else f"{dataset} has no split {split}"
+        return _splits(self.root, dataset, split_by).get(split, f"{dataset} has no split {split}")
+
+    def execution(self) -> dict[str, Any]:
+        """`exec` keys that say where the data and weights lie."""
+        values = {
+            "data_root": self.root,
+            "image_root": self.image_root,
+            "vision_weights": self.vision_weights,
+            "text_weights": self.text_weights,
+        }
+        return {key: str(value) for key, value in values.items() if value is not None}
+
+    def complete(self, config: RunConfig) -> RunConfig:
+        """The configuration with the digests of its training annotations filled in."""
+        digest = self.digest(config.data.train, config.data.split_by)
+        return config.with_changes({"data.digest": digest}) if digest else config
+
+
+@cache
+def _splits(root: Path, dataset: str, split_by: str | None) -> Mapping[str, str | None]:
+    return available_splits(root, dataset, split_by)

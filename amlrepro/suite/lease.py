@@ -1,0 +1,236 @@
+"""One writer a run: a lease file with an owner, kept alive by a heartbeat. Works on a shared file system.
+
+Clocks of different hosts are never compared. An owner on this host is judged by its process; any other by whether
+the heartbeat file changes while this process watches it on its own monotonic clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from amlrepro.errors import UserError
+from amlrepro.files import disk_errors
+from amlrepro.rundir import RunDir
+
+BEAT_SECONDS = 5.0
+EXPIRY_SECONDS = 90.0  # longer than shared file systems cache a file's attributes
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lease. machine: host, boot, process namespace; started: the process's start, against reused ids."""
+
+    token: str
+    host: str
+    machine: str
+    pid: int
+    started: str
+
+    @classmethod
+    def me(cls) -> Owner:
+        """This process, with a token of its own."""
+        pid = os.getpid()
+        return cls(uuid.uuid4().hex, socket.gethostname(), _machine(), pid, _process_start(pid) or "")
+
+    def alive(self) -> bool | None:
+        """Whether the owning process lives; None where only its heartbeat can tell (another host)."""
+        if self.machine != _machine():
+            return None
+        start = _process_start(self.pid)
+        return start is not None and start == self.started
+
+
+class LeaseHeld(UserError):
+    """Another process is at work on the run."""
+
+
+class Lease:
+    """The right to write in a run's folder, held until `release` (or the end of the `with` block).
+
+    A thread renews the heartbeat and checks that the lease is still ours; `on_lost` is called from that thread when it
+    is not (this process was suspended for so long that another took over), or when `watch_parent` is given and that
+    process is gone.
+    """
+
+    def __init__(self, run: RunDir, owner: Owner, on_lost: Callable[[str], None], watch_parent: int | None) -> None:
+        self.run = run
+        self.owner = owner
+        self._on_lost = on_lost
+        self._parent = watch_parent
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep_alive, name="heartbeat", daemon=True)
+        run.beat()
+        self._thread.start()
+
+    def release(self) -> None:
+        """Stop the heartbeat and give the lease back."""
+        self._stop.set()
+        self._thread.join()
+        if self._still_ours():
+            lease_path(self.run).unlink(missing_ok=True)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _still_ours(self) -> bool:
+        owner = read_owner(self.run)
+        return owner is not None and owner.token == self.owner.token
+
+    def _keep_alive(self) -> None:
+        last = time.monotonic()
+        while not self._stop.wait(1.0):
+            if self._parent is not None and os.getppid() != self._parent:
+                self._on_lost("the process that started this one is gone")
+                return
+            if time.monotonic() - last < BEAT_SECONDS:
+                continue
+            last = time.monotonic()
+            if not self._still_ours():
+                self._on_lost("another process took over the run")
+                return
+            with contextlib.suppress(OSError):  # a full disk must not end a training that could still finish
+                self.run.beat()
+
+
+def lease_path(run: RunDir) -> Path:
+    """The lease file of a run."""
+    return run.path / "lease.json"
+
+
+def read_owner(run: RunDir) -> Owner | None:
+    """Who holds the run, None when nobody does."""
+    try:
+        return Owner(**json.loads(lease_path(run).read_text("utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError):
+        return Owner("", "unknown", "unknown", 0, "")
+
+
+def acquire(
+    run: RunDir,
+    on_lost: Callable[[str], None],
+    *,
+    patience: float = 15.0,
+    expiry: float = EXPIRY_SECONDS,
+    watch_parent: int | None = None,
+) -> Lease:
+    """Take the lease of a run. Raises `LeaseHeld` when another process holds it and goes on living.
+
+    patience: seconds to wait for a living owner on this host to let go. expiry: seconds without a heartbeat after which
+    an owner elsewhere counts as dead.
+    """
+    me = Owner.me()
+    with disk_errors(run.path):
+        run.path.mkdir(parents=True, exist_ok=True)
+        while True:
+            if _create(run, me):
+                return Lease(run, me, on_lost, watch_parent)
+            owner = read_owner(run)
+            if owner is None:
+                continue
+            if not _wait_for_end(run, owner, patience, expiry):
+                raise LeaseHeld(
+                    f"run {run.path.name} is being worked on by another process",
+                    where=run.path,
+                    found=f"process {owner.pid} on {owner.host}",
+                    hint="wait for it, or stop it; then give the same command again",
+                )
+            if _take_over(run, owner, me):
+                return Lease(run, me, on_lost, watch_parent)
+
+
+def held(run: RunDir) -> Owner | None:
+    """The owner of a run unless it is known to be dead. An owner on another host gets the benefit of the doubt."""
+    owner = read_owner(run)
+    return None if owner is None or owner.alive() is False else owner
+
+
+def _create(run: RunDir, me: Owner) -> bool:
+    """Create the lease with its content in one step (a hard link), or find it there."""
+    draft = run.path / f".lease.{me.token}"
+    draft.write_text(json.dumps(asdict(me)), "utf-8")
+    try:
+        os.link(draft, lease_path(run))
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+def _take_over(run: RunDir, dead: Owner, me: Owner) -> bool:
+    """Replace a dead owner's lease by ours; False when someone else was faster."""
+    with FileLock(run.path / ".lease.lock"):
+        current = read_owner(run)
+        if current is None or current.token != dead.token:
+            return False
+        draft = run.path / f".lease.{me.token}"
+        draft.write_text(json.dumps(asdict(me)), "utf-8")
+        os.replace(draft, lease_path(run))
+        return True
+
+
+def _wait_for_end(run: RunDir, owner: Owner, patience: float, expiry: float) -> bool:
+    """True when the lease is given back or its owner is dead, False when the owner lives on."""
+    begin, beat = time.monotonic(), _beat(run)
+    while True:
+        alive = owner.alive()
+        now = read_owner(run)
+        if alive is False or now is None or now.token != owner.token:
+            return True
+        waited = time.monotonic() - begin
+        if alive is None and _beat(run) != beat:
+            return False
+        if waited >= (patience if alive else expiry):
+            return not alive
+        time.sleep(0.2)
+
+
+def _beat(run: RunDir) -> tuple[int, bytes]:
+    try:
+        with run.heartbeat.open("rb") as f:  # opening makes network file systems look again
+            return os.fstat(f.fileno()).st_mtime_ns, f.read()
+    except OSError:
+        return 0, b""
+
+
+def _machine() -> str:
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _process_start(pid: int) -> str | None:
+    """When a process started, as the system counts; None when it does not run (a zombie does not)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
+    except OSError:
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:  # systems without /proc
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return ""

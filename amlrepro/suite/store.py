@@ -1,0 +1,140 @@
+"""The result store: which runs and evaluations are there, how far they are, and whether they still count."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from amlrepro.config import EvalConfig, load_config, parse_strict
+from amlrepro.errors import UserError
+from amlrepro.files import read_json
+from amlrepro.rundir import RunDir
+from amlrepro.suite.lease import Owner, held, lease_path
+from amlrepro.suite.plan import PlannedRun
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What the store holds of a run.
+
+    state: `absent`, or what `state.json` says; a `running` whose owner is dead counts as `interrupted`. epoch: whole
+    epochs trained. stale: made by an older version of a component, so its name no longer matches its configuration.
+    """
+
+    run_id: str
+    state: str
+    epoch: int
+    reason: str | None
+    owner: Owner | None
+    stale: bool
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a planned run still needs."""
+
+    run: PlannedRun
+    epochs: int
+    evals: tuple[EvalConfig, ...]
+
+    @property
+    def nothing(self) -> bool:
+        return self.epochs == 0 and not self.evals
+
+
+class Store:
+    """The folder `<root>/<profile>`; nothing is created by naming it."""
+
+    def __init__(self, root: Path, profile: str) -> None:
+        self.root = root
+        self.profile = profile
+        self.folder = root / profile
+
+    def run(self, run_id: str) -> RunDir:
+        """The folder of a run."""
+        return RunDir(self.folder / "runs" / run_id)
+
+    def subject(self, subject_id: str) -> RunDir:
+        """The folder of weights from a file, known by their SHA-256."""
+        return RunDir(self.folder / "subjects" / subject_id)
+
+    def run_ids(self) -> list[str]:
+        """Names of all runs in the store."""
+        folder = self.folder / "runs"
+        return sorted(p.name for p in folder.iterdir() if (p / "config.yaml").exists()) if folder.is_dir() else []
+
+    def status(self, run_id: str) -> RunStatus:
+        """State of one run."""
+        run = self.run(run_id)
+        state = run.read_state()
+        owner = held(run)
+        name = str(state.get("state", "queued" if run.config.exists() else "absent"))
+        if name == "running" and owner is None:
+            name = "interrupted"
+        epoch, reason = int(state.get("epoch", 0)), state.get("reason")
+        return RunStatus(run_id, name, epoch, reason, owner, is_stale(run))
+
+    def has_checkpoint(self, run_id: str, name: str) -> bool:
+        """Whether the weights of that checkpoint are there."""
+        return self.run(run_id).checkpoint(name).exists()
+
+    def eval_present(self, run_id: str, evaluation: EvalConfig) -> bool:
+        """Whether the records of an evaluation are there and are of the run's present weights."""
+        run = self.run(run_id)
+        if not run.eval_records(evaluation.eval_id).exists():
+            return False
+        meta = self.eval_meta(run_id, evaluation.eval_id)
+        if meta is None:
+            return False
+        return evaluation.checkpoint != "last" or meta["subject"]["epoch"] == run.read_state().get("epoch")
+
+    def eval_meta(self, run_id: str, eval_id: str) -> dict[str, Any] | None:
+        """What an evaluation's records are records of; None without records."""
+        path = self.run(run_id).eval_meta(eval_id)
+        return dict(read_json(path)) if path.exists() else None
+
+    def missing(self, planned: PlannedRun) -> Missing:
+        """What is still to be trained and evaluated of a planned run."""
+        epoch = self.status(planned.run_id).epoch
+        weights = all(self.has_checkpoint(planned.run_id, f"epoch{e}") for e in planned.milestones)
+        kept = epoch >= planned.until and weights and self.has_checkpoint(planned.run_id, "last")
+        epochs = 0 if kept else max(planned.until - epoch, 1)
+        evals = tuple(e for e in planned.evals if epochs or not self.eval_present(planned.run_id, e))
+        return Missing(planned, epochs, evals)
+
+    def missing_of(self, runs: Iterable[PlannedRun]) -> list[Missing]:
+        """`missing` of several runs, those that need nothing left out."""
+        return [m for m in map(self.missing, runs) if not m.nothing]
+
+
+def discard(run: RunDir) -> None:
+    """Delete everything a run left, for `--force`. The caller holds its lease."""
+    for path in run.path.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path not in (lease_path(run), run.heartbeat):
+            path.unlink()
+
+
+def is_stale(run: RunDir) -> bool:
+    """Whether a run's name is not what its configuration is called today (a component changed its meaning)."""
+    if not run.config.exists():
+        return False
+    try:
+        return _name_today(run.config, run.config.stat().st_mtime_ns) != run.path.name
+    except UserError:
+        return True
+
+
+@lru_cache(maxsize=4096)
+def _name_today(path: Path, stamp: int) -> str:
+    return load_config(path).run_id
+
+
+def read_eval_config(meta: dict[str, Any], where: Path) -> EvalConfig:
+    """The evaluation that records belong to."""
+    return parse_strict(EvalConfig, meta["eval"], where)
