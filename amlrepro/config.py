@@ -55,12 +55,18 @@ class InitConfig(Strict):
 
 
 class SynthConfig(Strict):
-    """Size and seed of the embedded synthetic data sets. Scenes are squares of `image_size` pixels."""
+    """Size and seed of the embedded synthetic data sets.
 
-    seed: int = 0
+    image_size: short side of the pictures in pixels; long sides are up to a third longer. train_images, eval_images:
+    pictures in each data set's train split, and in each of its other splits. noise: strength of the backgrounds'
+    texture and of the sensor noise (0: flat).
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 0
     image_size: Annotated[int, Field(ge=32)] = 112
     train_images: Annotated[int, Field(ge=1)] = 400
     eval_images: Annotated[int, Field(ge=1)] = 60
+    noise: Annotated[float, Field(ge=0, le=3)] = 1.0
 
 
 class DataConfig(Strict):
