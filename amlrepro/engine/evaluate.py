@@ -1,0 +1,163 @@
+"""One evaluation: a model on the samples of a split, one record a sample with exact counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from amlrepro.config import EvalConfig, RunConfig
+from amlrepro.data.batch import EvalBatch
+from amlrepro.data.loader import EvaluationData, open_evaluation
+from amlrepro.data.specs import dataset_spec
+from amlrepro.engine.checkpoint import load_for_evaluation, read_meta, weights_digest
+from amlrepro.engine.numerics import Precision, choose_device, full_precision
+from amlrepro.files import write_json
+from amlrepro.metrics.records import Records
+from amlrepro.models.contract import Encoded, Output, RISModel
+from amlrepro.models.registry import get_spec
+from amlrepro.rundir import RunDir
+
+Resolution = Literal["resized", "original"]
+Watch = Callable[[int, int], None]
+
+
+@torch.inference_mode()
+def evaluate(
+    model: RISModel,
+    data: EvaluationData,
+    resolution: Resolution,
+    precision: Precision | None = None,
+    watch: Watch | None = None,
+) -> Records:
+    """Segment every sample of `data` and count pixels; records come in evaluation order.
+
+    resolution: `resized` compares at the network's input size, `original` at each picture's own. Without `precision`
+    everything is float32. The model is put into evaluation mode and back. watch(done, total) is called after every
+    batch; what it raises ends the evaluation.
+    """
+    device = str(next(model.parameters()).device)
+    precision = precision or full_precision(device)
+    count = _count_resized if resolution == "resized" else _count_original
+    counts: list[Tensor] = []
+    ids: list[tuple[int, int, int, int, int]] = []
+    positions: list[int] = []
+    training = model.training
+    model.eval()
+    try:
+        for batch in data.batches():
+            with precision.autocast():
+                output = segment(model, batch, device)
+            counts.append(count(model, output, batch))
+            ids += batch.ids
+            positions += batch.positions
+            if watch:
+                watch(len(ids), data.n_samples)
+    finally:
+        model.train(training)
+    table = torch.cat(counts).cpu().numpy() if counts else np.zeros((0, 3), dtype=np.int64)
+    order = np.argsort(np.asarray(positions, dtype=np.int64), kind="stable")
+    return Records.from_counts(np.asarray(ids, dtype=np.int64).reshape(-1, 5)[order], *table[order].T)
+
+
+def segment(model: RISModel, batch: EvalBatch, device: str) -> Output:
+    """Output for all N sentences of a batch; where vision is free of text each of its U images is encoded once."""
+    image, rows = batch.image.to(device, non_blocking=True), batch.image_index.to(device)
+    ids, mask = batch.input_ids.to(device), batch.attention_mask.to(device)
+    if not model.protocol.vision_text_free:
+        output: Output = model(image[rows], ids, mask)
+        return output
+    visual = model.encode_image(image).select(rows)
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    return model.segment(Encoded(visual, model.encode_text(ids, mask, visual), size))
+
+
+def count_pixels(predicted: Tensor, target: Tensor) -> Tensor:
+    """Masks [N, H, W] bool -> [N, 3] int64: intersection, predicted area, target area."""
+    parts = (predicted & target, predicted, target)
+    return torch.stack([part.flatten(1).sum(1, dtype=torch.int64) for part in parts], dim=1)
+
+
+def _count_resized(model: RISModel, output: Output, batch: EvalBatch) -> Tensor:
+    if batch.target is None:
+        raise ValueError("this data was opened for scoring at original size")
+    target = batch.target.to(output.logits.device)
+    return count_pixels(model.predict(output, output.input_size), target)
+
+
+def _count_original(model: RISModel, output: Output, batch: EvalBatch) -> Tensor:
+    """At original size; sentences of one image are scored together."""
+    if batch.original is None:
+        raise ValueError("this data was opened for scoring at the network's input size")
+    out = torch.zeros(len(batch.ids), 3, dtype=torch.int64, device=output.logits.device)
+    for rows in _by_image(batch.image_index):
+        index = rows.to(out.device)
+        part = dataclasses.replace(output, logits=output.logits[index], fused_vision=None, fused_text=None)
+        target = torch.stack([batch.original[int(i)] for i in rows]).to(out.device)
+        out[index] = count_pixels(model.predict(part, tuple(target.shape[-2:])), target)
+    return out
+
+
+def _by_image(image_index: Tensor) -> Iterator[Tensor]:
+    for image in sorted(set(image_index.tolist())):
+        yield (image_index == image).nonzero().flatten()
+
+
+def overall_iou(records: Records) -> float:
+    """oIoU in percent, for choosing `best`; exact integer sums."""
+    union = int(records.union.sum())
+    return 100.0 * int(records.intersection.sum()) / union if union else 0.0
+
+
+def evaluate_run(run: RunDir, config: RunConfig, evaluation: EvalConfig, watch: Watch | None = None) -> None:
+    """Evaluate a run's checkpoint and write `evals/<eval_id>.parquet` and, last, `.json`.
+
+    config: says where data lie (`exec`); what was trained is read from the checkpoint. Raises `UserError` for a missing
+    checkpoint, split or picture; nothing is written then.
+    """
+    path = run.checkpoint(evaluation.checkpoint)
+    meta = read_meta(path)
+    device = choose_device(config.exec.device)
+    model, tokenizer, trained = load_for_evaluation(path, device)
+    data = open_evaluation(
+        trained.model_copy(update={"exec": config.exec}), evaluation, tokenizer, get_spec(trained.model.name).protocol
+    )
+    records = evaluate(model, data, evaluation.resolution, watch=watch)
+    subject = {
+        "run_id": meta["run_id"],
+        "checkpoint": evaluation.checkpoint,
+        "epoch": meta["epoch"],
+        "step": meta["step"],
+        "weights_sha256": weights_digest(path),
+    }
+    write_evaluation(run.evals, records, evaluation, subject, trained)
+
+
+def write_evaluation(
+    folder: Path, records: Records, evaluation: EvalConfig, subject: dict[str, Any], config: RunConfig
+) -> None:
+    """Write an evaluation's records and then the JSON that says what they are records of.
+
+    subject: what was measured; its entries stand at the top level (a run's: `run_id`, `checkpoint`, `epoch`, `step`).
+    """
+    records.write(folder / f"{evaluation.eval_id}.parquet")
+    partition = dataset_spec(evaluation.dataset).partition(evaluation.split_by)
+    size = config.data.image_size
+    meta = {
+        "eval_id": evaluation.eval_id,
+        "eval": evaluation.model_dump(mode="json"),
+        **subject,
+        "samples": len(records),
+        "records_sha256": records.digest(),
+        "split_by": partition.split_by,
+        "scored_at": f"{size} x {size}" if evaluation.resolution == "resized" else "each picture's own size",
+        "decision": get_spec(config.model.name).protocol.decision,
+        "text_field": config.data.text,
+        "precision": "float32",
+    }
+    write_json(folder / f"{evaluation.eval_id}.json", meta)

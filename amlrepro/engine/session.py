@@ -1,0 +1,270 @@
+"""What a training loop works on: model, data and optimiser, where the run stands, and what it leaves on disk."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from torch import Tensor
+
+from amlrepro.aml.strategies import build_strategy
+from amlrepro.config import EvalConfig, RunConfig, dump_config, parse_config
+from amlrepro.data.loader import EvaluationData, open_evaluation, open_training
+from amlrepro.data.refer import load_refer
+from amlrepro.data.source import data_root
+from amlrepro.data.specs import COMBINED
+from amlrepro.data.tokens import Tokenizer
+from amlrepro.engine import checkpoint, provenance
+from amlrepro.engine.evaluate import evaluate, overall_iou
+from amlrepro.engine.history import Journal, Stopwatch, Totals, memory_mb
+from amlrepro.engine.numerics import choose_precision, seed_torch, set_up_process
+from amlrepro.engine.optim import build_optimizer
+from amlrepro.engine.signals import StopSignals
+from amlrepro.errors import UserError
+from amlrepro.files import write_text
+from amlrepro.models import build_model
+from amlrepro.models.registry import get_spec
+from amlrepro.models.spec import Protocol
+from amlrepro.rundir import RunDir
+
+SKIPPED_LIMIT = 30  # a gradient scaler that halves from 65536 has long found its scale after as many skipped updates
+COMBINED_VALIDATION = "refcoco"  # the combined set is validated on RefCOCO's val (CARIS's authors' advice)
+
+
+class _Interrupted(Exception):
+    """A signal arrived during validation."""
+
+
+class Session:
+    """One process at work on one run. `step` counts finished updates, `closed` epochs whose row is written."""
+
+    def __init__(self, config: RunConfig, run: RunDir, journal: Journal) -> None:
+        """Build everything and go on from `last` if it is there. Raises `UserError` before anything is written."""
+        self.config, self.run, self.journal = config, run, journal
+        self.device = set_up_process(config.exec)
+        protocol = get_spec(config.model.name).protocol
+        self.data = open_training(config, protocol)
+        self.precision = choose_precision(self.device, config.train.numerics, protocol.precision)
+        seed_torch(config.seed, "weights")
+        self.model = build_model(config, self.data.tokenizer.vocab_size).to(self.device).train()
+        seed_torch(config.seed, "strategy")
+        self.strategy = build_strategy(config, self.model).to(self.device).train()
+        self.optimizer = build_optimizer(self.model, self.strategy, config.train)
+
+        self.steps_per_epoch = self.data.steps_per_epoch
+        self.total = config.train.horizon * self.steps_per_epoch
+        self.stop = _until(config) * self.steps_per_epoch
+        self.validation = open_validation(config, self.data.tokenizer, protocol)
+        chosen = config.exec.validate_at
+        self.validate_at = frozenset(protocol.validate(config.train.horizon) if chosen is None else chosen)
+
+        self.step = self.closed = 0
+        self.best: dict[str, Any] | None = None
+        self.window, self.epoch = Totals(self.device), Totals(self.device)
+        self.window_watch, self.epoch_watch = Stopwatch(), Stopwatch()
+        self.pace = 0.0  # seconds an update, running mean
+        self._resume()
+        self._saved_at, self._saved_step = time.monotonic(), self.step
+
+    def begin(self) -> None:
+        """First writes: configuration, provenance, state; drop what lies beyond the point training goes on from."""
+        self.run.checkpoints.mkdir(parents=True, exist_ok=True)
+        checkpoint.remove_torn(self.run.checkpoints)
+        if not self.run.config.exists():
+            write_text(self.run.config, dump_config(self.config))
+        self.journal.forget_after(self.step, self.closed)
+        provenance.begin(self.run, self.config, self._data_facts(), self.step)
+        self.journal.state("running", **self.progress())
+        if self.step == 0 and 0 in self.config.exec.milestones:
+            self._save_weights("epoch0")
+        for watch in (self.window_watch, self.epoch_watch):
+            watch.resume()
+
+    def after_update(self, loss: Tensor, norm: Tensor, rate: float) -> None:
+        """Count one update; write a `step` row when a window is full. Raises `UserError` when training has diverged."""
+        self.step += 1
+        pace = -self.window_watch.seconds
+        for totals, watch in ((self.window, self.window_watch), (self.epoch, self.epoch_watch)):
+            totals.add(loss, norm)
+            watch.lap(self.config.train.batch)
+        pace += self.window_watch.seconds
+        self.pace = pace if not self.pace else 0.95 * self.pace + 0.05 * pace
+        if self.device == "cpu":
+            self._require_finite()
+        self.journal.state("running", now=False, **self.progress())
+        if self.step % self.config.exec.log_every == 0:
+            self._require_finite()
+            self.journal.row(
+                "step",
+                step=self.step,
+                epoch=(self.step - 1) // self.steps_per_epoch + 1,
+                **self.window.means(),
+                lr=rate,
+                images_per_s=round(self.window_watch.images_per_s, 2),
+                eta_s=round(self.eta_s, 1),
+                memory_mb=round(memory_mb(self.device), 1),
+            )
+            self.window.clear()
+            self.window_watch.clear()
+
+    def close_epoch(self, signals: StopSignals) -> None:
+        """At the end of an epoch: validate if it is due, write its row, keep milestone and best. Else do nothing.
+
+        A signal during validation leaves the epoch open; the next session closes it.
+        """
+        if self.step % self.steps_per_epoch or self.closed == self.step // self.steps_per_epoch:
+            return
+        self._require_finite()
+        epoch = self.step // self.steps_per_epoch
+        try:
+            scores = self._validate(signals) if epoch in self.validate_at else None
+        except _Interrupted:
+            return
+        self.journal.row(
+            "epoch",
+            step=self.step,
+            epoch=epoch,
+            **self.epoch.means(),
+            **self.strategy.pop_stats(),
+            seconds=round(self.epoch_watch.seconds, 3),
+            images_per_s=round(self.epoch_watch.images_per_s, 2),
+            memory_mb=round(memory_mb(self.device), 1),
+        )
+        self.closed = epoch
+        self.epoch.clear()
+        self.epoch_watch.clear()
+        if scores is not None:
+            self.journal.row("validation", step=self.step, epoch=epoch, **scores)
+            if self.best is None or scores["oiou"] > self.best["oiou"]:
+                self.best = {"oiou": scores["oiou"], "epoch": epoch}
+                self._save_weights("best")
+        if epoch in self.config.exec.milestones:
+            self._save_weights(f"epoch{epoch}")
+        self.journal.state("running", **self.progress())
+        self._pause_watches()
+
+    def save_if_due(self) -> None:
+        """Write `last` when the last one is `exec.checkpoint_seconds` ago."""
+        if time.monotonic() - self._saved_at >= self.config.exec.checkpoint_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Write `last`."""
+        self._require_finite()
+        state = {
+            "closed": self.closed,
+            "window": self.window.state(),
+            "epoch_totals": self.epoch.state(),
+            "epoch_watch": [self.epoch_watch.seconds, self.epoch_watch.images],
+            "scaler": self.precision.scaler.state_dict(),
+        }
+        tensors = checkpoint.all_tensors(self.model, self.strategy, self.optimizer)
+        checkpoint.write(self.run.checkpoint("last"), tensors, {**self._meta(), "resume": state})
+        self._saved_at, self._saved_step = time.monotonic(), self.step
+        self._pause_watches()
+
+    def finish(self) -> None:
+        """Leave everything as the next session or evaluation needs it."""
+        last = self.run.checkpoint("last")
+        if self.step != self._saved_step or not last.exists():
+            self.save()
+        provenance.end(self.run, self.step)
+
+    def progress(self) -> dict[str, Any]:
+        """What `state.json` says of the run."""
+        return {
+            "epoch": self.closed,
+            "step": self.step,
+            "horizon": self.config.train.horizon,
+            "until": self.stop // self.steps_per_epoch,
+            "steps_per_epoch": self.steps_per_epoch,
+            "loss": self.epoch.means()["loss"] if self.epoch.updates else None,
+            "images_per_s": round(self.config.train.batch / self.pace, 2) if self.pace else None,
+            "eta_s": round(self.eta_s, 1),
+            "best": self.best if self.validation else "none: this data has no val split",
+        }
+
+    @property
+    def eta_s(self) -> float:
+        """Seconds of training left, validation not counted."""
+        return (self.stop - self.step) * self.pace
+
+    def _resume(self) -> None:
+        path = self.run.checkpoint("last")
+        if not path.exists():
+            return
+        meta = checkpoint.read_meta(path)
+        stored = parse_config(meta["config"], path)
+        if (stored.identity(), stored.seed) != (self.config.identity(), self.config.seed):
+            found, expected = stored.run_id, self.config.run_id
+            raise UserError("this folder holds a checkpoint of another run", where=path, found=found, expected=expected)
+        checkpoint.restore(path, self.model, self.strategy, self.optimizer, self.device)
+        state = meta["resume"]
+        self.step, self.closed, self.best = meta["step"], state["closed"], meta["best"]
+        self.window.load(state["window"])
+        self.epoch.load(state["epoch_totals"])
+        self.epoch_watch.seconds, self.epoch_watch.images = state["epoch_watch"]
+        self.precision.scaler.load_state_dict(state["scaler"])
+
+    def _validate(self, signals: StopSignals) -> dict[str, Any] | None:
+        if self.validation is None:
+            return None
+
+        def watch(done: int, total: int) -> None:
+            if signals.received is not None:
+                raise _Interrupted
+
+        records = evaluate(self.model, self.validation, "resized", self.precision, watch)
+        return {"oiou": overall_iou(records), "samples": len(records)}
+
+    def _require_finite(self) -> None:
+        """Raises `UserError` when an update was not finite, or with a gradient scaler too many in a row were not."""
+        _, _, skipped, in_a_row = self.epoch.sums.tolist()
+        if in_a_row < SKIPPED_LIMIT if self.precision.scaler.is_enabled() else not skipped:
+            return
+        raise UserError(
+            "training has diverged: loss or gradient is not finite",
+            where=f"update {self.step}, epoch {(self.step - 1) // self.steps_per_epoch + 1} of {self.config.run_id}",
+            hint="the last checkpoint is from before; try a lower train.lr or a longer train.warmup",
+        )
+
+    def _save_weights(self, name: str) -> None:
+        checkpoint.write(self.run.checkpoint(name), checkpoint.model_tensors(self.model), self._meta())
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "run_id": self.config.run_id,
+            "config": self.config.model_dump(mode="json"),
+            "tokenizer": self.data.tokenizer.to_json(),
+            "epoch": self.step // self.steps_per_epoch,
+            "step": self.step,
+            "horizon": self.config.train.horizon,
+            "steps_per_epoch": self.steps_per_epoch,
+            "best": self.best,
+        }
+
+    def _data_facts(self) -> dict[str, Any]:
+        counts = {"refs": self.data.n_refs, "sentences": self.data.n_sentences, "images": self.data.n_images}
+        return {**self.config.data.model_dump(mode="json"), **counts}
+
+    def _pause_watches(self) -> None:
+        for watch in (self.window_watch, self.epoch_watch):
+            watch.resume()
+
+
+def open_validation(config: RunConfig, tokenizer: Tokenizer, protocol: Protocol) -> EvaluationData | None:
+    """The val split that `best` is chosen on; None where the data have none (a miniature of the real data, say)."""
+    combined = config.data.train == COMBINED
+    name, owner = (COMBINED_VALIDATION, None) if combined else (config.data.train, config.data.split_by)
+    if "val" not in load_refer(data_root(config), name, owner).split_names():
+        return None
+    return open_evaluation(config, EvalConfig(dataset=name, split="val", split_by=owner), tokenizer, protocol)
+
+
+def _until(config: RunConfig) -> int:
+    until, horizon = config.exec.until, config.train.horizon
+    if until is not None and until > horizon:
+        raise UserError(
+            "a run ends at its schedule's horizon", where="exec.until", found=until, expected=f"at most {horizon}"
+        )
+    return horizon if until is None else until
