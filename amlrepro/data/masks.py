@@ -41,6 +41,11 @@ def ref_mask(data: ReferData, ref: Ref, rule: Rule = "union") -> BoolArray:
     return out
 
 
+def mask_area(annotation: Annotation, height: int, width: int) -> int:
+    """Number of pixels of the union mask, counted on the run lengths (no decoding); raises as `annotation_mask`."""
+    return int(coco_mask.area(coco_mask.merge(_run_lengths(annotation, height, width))))
+
+
 def _run_lengths(annotation: Annotation, height: int, width: int) -> list[Any]:
     segmentation = annotation.segmentation
     if segmentation is None:
