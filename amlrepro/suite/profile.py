@@ -90,6 +90,14 @@ def resolve(
     return config
 
 
+def bench_configs(name: str) -> dict[str, RunConfig]:
+    """CARIS without and with AML at a profile's sizes, fresh weights: what `amlris bench` times against each other."""
+    profile = load_profile(name)
+    fresh = {"init.vision": "scratch", "init.text": "scratch"}
+    sides = {"CARIS": "baseline", "CARIS+AML": "inferred"}
+    return {side: resolve(profile, "caris", preset, "refcoco", overrides=fresh) for side, preset in sides.items()}
+
+
 def check_overrides(overrides: Mapping[str, Any]) -> None:
     """Raise `UserError` unless every `--set` key exists and has the right type, used by a row or not."""
     for key, value in overrides.items():

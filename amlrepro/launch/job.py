@@ -1,0 +1,84 @@
+"""What a worker is told to do: one file a job, so that any executor can start it by command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from amlrepro.config import EvalConfig, RunConfig, Strict, parse_strict
+from amlrepro.files import read_json, write_json
+from amlrepro.rundir import RunDir
+from amlrepro.suite.plan import PlannedRun
+from amlrepro.suite.store import Missing, Store
+
+# Exit codes of a worker.
+DONE, CRASHED, USER_ERROR, HELD = 0, 1, 2, 75
+
+
+class Job(Strict):
+    """One run's work: train to `config.exec.until` when `train`, then the evaluations, in order.
+
+    fresh: delete what the run has left first.
+    """
+
+    folder: str
+    config: RunConfig
+    train: bool
+    evals: list[EvalConfig]
+    fresh: bool = False
+
+    @property
+    def run(self) -> RunDir:
+        return RunDir(Path(self.folder))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job with what a launcher needs to order and show it. weight: relative length."""
+
+    job: Job
+    planned: PlannedRun
+    weight: float
+
+    @property
+    def run_id(self) -> str:
+        return self.planned.run_id
+
+
+def make_tasks(store: Store, runs: Iterable[PlannedRun], fresh: bool = False) -> list[Task]:
+    """Tasks for what is missing of the planned runs (all of it when `fresh`), longest first."""
+    tasks = []
+    for planned in runs:
+        missing = Missing(planned, planned.until, tuple(planned.evals)) if fresh else store.missing(planned)
+        if missing.nothing:
+            continue
+        job = Job(
+            folder=str(store.run(planned.run_id).path.absolute()),
+            config=planned.config,
+            train=missing.epochs > 0,
+            evals=list(missing.evals),
+            fresh=fresh,
+        )
+        tasks.append(Task(job, planned, _weight(planned, missing)))
+    return sorted(tasks, key=lambda task: -task.weight)
+
+
+def write_job(job: Job) -> Path:
+    """Write a job into its run's folder; raises `UserError` for a full disk."""
+    path = job.run.path / "job.json"
+    write_json(path, job.model_dump(mode="json"))
+    return path
+
+
+def read_job(path: Path) -> Job:
+    """Read what `write_job` wrote."""
+    return parse_strict(Job, read_json(path), path)
+
+
+def _weight(planned: PlannedRun, missing: Missing) -> float:
+    """Relative length: samples trained on, a sixth more with a first stage (Table 9), and some for each evaluation."""
+    config = planned.config
+    visited = config.train.epoch_refs or planned.refs or 1
+    stage_one = 1.17 if config.strategy == "aml" else 1.0
+    return missing.epochs * visited * stage_one + 0.01 * visited * len(missing.evals)
