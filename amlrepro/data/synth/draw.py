@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from amlrepro.data.synth.shapes import SHAPES
 from amlrepro.data.synth.words import COLORS
 
 Color = tuple[int, int, int]
-SUPERSAMPLING = 2
+SUPERSAMPLING = 2  # pixels are drawn at twice the size and averaged two by two
 SKINS: tuple[Color, ...] = ((240, 204, 170), (205, 150, 112), (120, 78, 56))
 FIXED: dict[str, Color] = {"dark": (44, 42, 46), "glass": (190, 212, 222)}
 # Muted pairs (far, near) of ground colours, around the mean of natural pictures.
@@ -53,19 +54,20 @@ def render(scene: Scene, rng: np.random.Generator, noise: float = 1.0) -> Pictur
     masks = _visible(np.asarray(labels), len(scene.objects))
     objects = tuple(_seen(item, mask, area) for item, mask, area in zip(scene.objects, masks, whole, strict=True))
     lit = pixels * _light(scene.width, scene.height, rng)[..., None]
-    lit += rng.normal(0.0, 5.0 * noise, lit.shape).astype(np.float32)
+    lit += 5.0 * noise * rng.standard_normal(lit.shape, dtype=np.float32)
     return Picture(np.clip(lit, 0, 255).astype(np.uint8), masks, Scene(scene.width, scene.height, objects))
 
 
 def _visible(labels: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.bool_]:
-    """Masks [K, H, W] from supersampled labels: a pixel belongs to an object that fills at least half of it."""
-    s = SUPERSAMPLING
-    height, width = labels.shape[0] // s, labels.shape[1] // s
-    cells = labels.reshape(height, s, width, s)
-    filled = np.stack([(cells == k + 1).sum(axis=(1, 3)) for k in range(count)])
-    masks = filled * 2 >= s * s
-    first = np.cumsum(masks, axis=0) == 1  # a pixel shared half and half goes to one of the two
-    return np.asarray(masks & first)
+    """Masks [K, H, W] from labels at twice the size: a pixel is an object's if the object fills half of it or more.
+
+    A pixel shared half and half by two objects goes to the one painted later.
+    """
+    quarters = [labels[dy::2, dx::2] for dy in (0, 1) for dx in (0, 1)]
+    owner = np.zeros_like(quarters[0])
+    for one, other in combinations(quarters, 2):
+        np.maximum(owner, np.where(one == other, one, 0), out=owner)
+    return np.asarray(owner == np.arange(1, count + 1, dtype=np.uint8)[:, None, None])
 
 
 def _seen(item: SceneObject, mask: npt.NDArray[np.bool_], area: float) -> SceneObject:
@@ -121,7 +123,7 @@ def _decorated(size: tuple[int, int], body: Color, pattern: str, side: int, rng:
     luma = 0.3 * body[0] + 0.59 * body[1] + 0.11 * body[2]
     mark = (248, 248, 248) if luma < 165 else (40, 40, 44)
     period = 0.058 * side
-    y, x = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
+    y, x = _grid(size)
     if pattern == "striped":
         angle = rng.choice([0.0, 0.5, 1.0]) * math.pi / 2
         phase = (x * math.cos(angle) + y * math.sin(angle)) % period
@@ -138,10 +140,9 @@ def _decorated(size: tuple[int, int], body: Color, pattern: str, side: int, rng:
 def _background(width: int, height: int, rng: np.random.Generator, noise: float) -> Image.Image:
     """A textured ground: two muted colours about a horizon, planks or tiles now and then, noise at three scales."""
     far, near = GROUNDS[int(rng.integers(len(GROUNDS)))]
-    y = np.arange(height, dtype=np.float32)[:, None] / height
-    x = np.arange(width, dtype=np.float32)[None, :] / width
+    y, x = (axis / size for axis, size in zip(_grid((width, height)), (height, width), strict=True))
     horizon = rng.uniform(0.15, 0.75)
-    blend = 1 / (1 + np.exp(-(y - horizon + 0.0 * x) * rng.choice([4.0, 60.0])))
+    blend = 1 / (1 + np.exp(-(y - horizon) * rng.choice([4.0, 60.0])))  # [H, 1]
     base = np.asarray(far, np.float32) * (1 - blend[..., None]) + np.asarray(near, np.float32) * blend[..., None]
     texture = np.zeros((height, width), np.float32)
     for cells, amplitude in ((4, 16.0), (11, 12.0), (32, 11.0)):
@@ -160,8 +161,13 @@ def _background(width: int, height: int, rng: np.random.Generator, noise: float)
 def _light(width: int, height: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """A gentle slope of brightness across the picture, mean about 1."""
     dx, dy = rng.uniform(-0.12, 0.12, 2)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    y, x = _grid((width, height))
     return np.asarray(1 + dx * (2 * x / width - 1) + dy * (2 * y / height - 1), dtype=np.float32)
+
+
+def _grid(size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Rows [H, 1] and columns [1, W] of a picture of `size` (width, height)."""
+    return np.arange(size[1], dtype=np.float32)[:, None], np.arange(size[0], dtype=np.float32)[None, :]
 
 
 def _scaled(color: Color, factor: float) -> Color:

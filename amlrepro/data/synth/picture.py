@@ -27,6 +27,8 @@ JPEG = {"quality": 92, "subsampling": 0, "optimize": False}
 REFS = {"unc": (0.0, 0.5, 0.5), "umd": (0.2, 0.65, 0.15)}
 SENTENCES = {"place": (0.0, 0.3, 0.56, 0.14), "appearance": (0.0, 0.3, 0.56, 0.14), "relational": (0.15, 0.8, 0.05)}
 
+MAIN_FIRST = 0.45  # lead of the crowd's class in the order of referents (1: always first)
+
 Referents = list[tuple[int, list[str]]]
 
 
@@ -103,7 +105,7 @@ def _talk(objects: tuple[SceneObject, ...], plan: PicturePlan, rng: np.random.Ge
 def _order(objects: tuple[SceneObject, ...], plan: PicturePlan, rng: np.random.Generator) -> list[int]:
     """Possible referents, mostly of the crowd's class first. testA: only persons; testB: none."""
     many = _main(objects)
-    rank = {k: float(rng.random()) - 0.8 * (objects[k].name == many) for k in range(len(objects))}
+    rank = {k: float(rng.random()) - MAIN_FIRST * (objects[k].name == many) for k in range(len(objects))}
     fit = [k for k, o in enumerate(objects) if o.visible >= REFERENT_SEEN and _allowed(o, plan.focus)]
     return sorted(fit, key=rank.__getitem__)
 

@@ -14,9 +14,10 @@ Focus = Literal["person", "other", "any"]
 
 ASPECTS = ((1.0, 0.3), (8 / 7, 0.2), (4 / 3, 0.5))  # long side over short side, and how often
 PERSON_SHARE = 0.45  # of crowds are of persons where both are allowed
-SMALL = (0.19, 0.24)  # square root of the box area, in short sides
-BIG = (0.31, 0.39)
-HUGE = (0.42, 0.5)
+SMALL = (0.22, 0.27)  # square root of the box area, in short sides
+BIG = (0.36, 0.45)
+HUGE = (0.5, 0.6)
+PERSON_WEIGHT = 2.5  # of persons against any other class in varied scenes
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,17 @@ def _crowd(rng: np.random.Generator, focus: Focus) -> list[str]:
     others = [name for name in CLASSES if name != "person"]
     person = focus == "person" or (focus == "any" and rng.random() < PERSON_SHARE)
     main = "person" if person else str(rng.choice(others))
-    count = int(rng.choice([3, 4, 5, 6], p=[0.2, 0.4, 0.3, 0.1]))
+    count = int(rng.choice([3, 4, 5, 6], p=[0.25, 0.4, 0.25, 0.1]))
     rest = [name for name in CLASSES if name != main]
-    extra = 1 if count >= 5 else 2
+    extra = 1 if count >= 5 or rng.random() < 0.4 else 2
     return [main] * count + [str(name) for name in rng.choice(rest, size=extra)]
 
 
 def _variety(rng: np.random.Generator) -> list[str]:
     counts = ((2, 1, 1), (2, 2, 1), (2, 1, 1, 1), (1, 1, 1, 1), (2, 2, 1, 1), (3, 1, 1))
     pick = counts[int(rng.choice(len(counts), p=[0.2, 0.2, 0.2, 0.15, 0.15, 0.1]))]
-    names = [str(name) for name in rng.choice(list(CLASSES), size=len(pick), replace=False)]
+    weights = np.array([PERSON_WEIGHT if name == "person" else 1.0 for name in CLASSES])
+    names = [str(n) for n in rng.choice(list(CLASSES), size=len(pick), replace=False, p=weights / weights.sum())]
     return [name for name, count in zip(names, pick, strict=True) for _ in range(count)]
 
 

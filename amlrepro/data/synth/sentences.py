@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from amlrepro.data.synth.meaning import (
     depth,
     describes,
     matches,
+    related,
 )
 from amlrepro.data.synth.scene import SceneObject
 from amlrepro.data.synth.wording import noun_words, phrase_words, pick, with_article
@@ -26,20 +28,27 @@ TRIES = 24  # draws a sentence; an object of which nothing clear can be said is 
 Generator = np.random.Generator
 
 
-def describe(style: str, target: int, objects: Objects, count: int, rng: Generator) -> list[str]:
+@dataclass(frozen=True)
+class Style:
+    """How a data set's people write. draw: what to say (None: nothing this time); article: share of sentences that
+    begin with one, and share of "the" among these; tails: share of "with stripes" and "in red" for adjectives."""
+
+    draw: Callable[[int, Objects, Generator], Phrase | None]
+    article: tuple[float, float]
+    tails: float
+
+
+def describe(style: str, target: int, objects: Objects, count: int, rng: Generator, article: bool = True) -> list[str]:
     """Up to `count` different sentences about object `target` in a style: `place`, `appearance` or `relational`."""
-    draw: Callable[[int, Objects, Generator], Phrase | None] = {
-        "place": _place_phrase,
-        "appearance": _appearance_phrase,
-        "relational": _relational_phrase,
-    }[style]
-    article, tails = {"place": (0.12, 0.15), "appearance": (0.3, 0.55), "relational": (1.0, 0.5)}[style]
+    chosen = STYLES[style]
     out: list[str] = []
     for _ in range(TRIES * count):
-        phrase = draw(target, objects, rng)
+        phrase = chosen.draw(target, objects, rng)
         if phrase is None or not describes(phrase, target, objects):
             continue
-        text = with_article(phrase_words(phrase, rng, tails), rng, article)
+        text = phrase_words(phrase, rng, chosen.tails)
+        if article and rng.random() < chosen.article[0]:
+            text = with_article(text, rng, chosen.article[1])
         if text not in out:
             out.append(text)
         if len(out) == count:
@@ -79,11 +88,19 @@ def _appearance_phrase(target: int, objects: Objects, rng: Generator) -> Phrase 
 
 
 def _relational_phrase(target: int, objects: Objects, rng: Generator) -> Phrase | None:
-    noun = _noun(objects[target], rng, 0.75, 0.35, 0.3)
+    noun = _noun(objects[target], rng, 0.75, 0.3, 0.25)
     if rng.random() < 0.12:
         return Phrase(noun)
-    other = objects[int(rng.integers(len(objects)))]
-    return Phrase(noun, None, str(rng.choice(RELATIONS)), _noun(other, rng, 0.6, 0.25, 0.2))
+    other = objects[int(rng.choice([k for k in range(len(objects)) if k != target]))]
+    true = [relation for relation in RELATIONS if related(relation, objects[target], other)]
+    return Phrase(noun, None, str(rng.choice(true)), _noun(other, rng, 0.6, 0.2, 0.15)) if true else None
+
+
+STYLES: dict[str, Style] = {
+    "place": Style(_place_phrase, (0.24, 1.0), 0.2),
+    "appearance": Style(_appearance_phrase, (0.45, 0.75), 0.65),
+    "relational": Style(_relational_phrase, (1.0, 0.7), 0.45),
+}
 
 
 def several(objects: Objects, allowed: set[int], rng: Generator) -> tuple[str, tuple[int, ...]] | None:
@@ -101,10 +118,10 @@ def _pair(objects: Objects, rng: Generator) -> tuple[str, tuple[int, ...]] | Non
     texts = []
     for target in (first, second):
         style = pick(rng, ("place", 0.5), ("appearance", 0.5))
-        made = describe(style, target, objects, 1, rng)
+        made = describe(style, target, objects, 1, rng, article=False)
         if not made:
             return None
-        texts.append(made[0].removeprefix("the ").removeprefix("a "))
+        texts.append(made[0])
     the = pick(rng, ("", 0.4), ("the ", 0.6))
     return f"{the}{texts[0]} and {the}{texts[1]}", tuple(sorted((first, second)))
 
@@ -136,4 +153,5 @@ def absent(objects: Objects, rng: Generator) -> str:
         if any(noun.fits(other) for other in objects):
             continue
         place = Place(str(rng.choice(SIDES))) if rng.random() < 0.4 else None
-        return with_article(phrase_words(Phrase(noun, place), rng), rng, 0.4)
+        text = phrase_words(Phrase(noun, place), rng)
+        return with_article(text, rng, 1.0) if rng.random() < 0.4 else text

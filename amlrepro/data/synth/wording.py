@@ -74,16 +74,15 @@ def phrase_words(phrase: Phrase, rng: np.random.Generator, tails: float = 0.3) -
     if phrase.relation is None or phrase.anchor is None:
         return noun
     link = one_of(rng, RELATION_WORDS[phrase.relation], 0.7)
-    that = pick(rng, ("", 0.62), ("that is ", 0.26), ("which is ", 0.12))
-    article = pick(rng, ("the", 0.75), ("a", 0.25))
-    return f"{noun} {that}{link} {article} {noun_words(phrase.anchor, rng, tails)}"
+    that = pick(rng, ("", 0.75), ("that is ", 0.17), ("which is ", 0.08))
+    return f"{noun} {that}{link} {with_article(noun_words(phrase.anchor, rng, tails), rng)}"
 
 
-def with_article(text: str, rng: np.random.Generator, share: float) -> str:
-    """ "the ..." (or now and then "a ...") with probability `share`."""
-    if rng.random() >= share:
-        return text
-    return f"{pick(rng, ('the', 0.75), ('a', 0.25))} {text}"
+def with_article(text: str, rng: np.random.Generator, definite: float = 0.75) -> str:
+    """ "the ..." with probability `definite`, else "a ..." or "an ..."."""
+    if rng.random() < definite:
+        return f"the {text}"
+    return f"an {text}" if text[0] in "aeiou" else f"a {text}"
 
 
 def _head(noun: Noun, rng: np.random.Generator, plural: bool) -> str:
