@@ -24,7 +24,8 @@ def make_slots(device: str, threads: int | None, gpus: int | None = None, jobs: 
 
     Two one-thread processes on two cores train small models half as fast again as one process with two threads, hence
     the one-thread jobs of the small profiles. threads None: one job takes all cores. gpus: how many GPUs to use (one
-    by default, where there is one). jobs: number of slots, whatever the device. Raises `UserError` when GPUs are missing.
+    by default, where there is one). jobs: number of slots, whatever the device. Raises `UserError` when GPUs
+    are missing.
     """
     found = [] if device == "cpu" else visible_gpus()
     wanted = gpus if gpus is not None else min(1, len(found))
