@@ -43,7 +43,7 @@ def open_image(path: Path) -> Image.Image:
             return picture.convert("RGB")
     except FileNotFoundError:
         raise UserError("image missing", where=path, hint="`amlris data check ROOT` lists all missing images") from None
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise UserError(
             "unreadable image (truncated or damaged)", where=path, found=str(error), hint="copy the file again"
         ) from None

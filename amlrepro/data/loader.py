@@ -21,6 +21,7 @@ from amlrepro.data.source import Source, data_root, open_source
 from amlrepro.data.specs import COMBINED, check_split
 from amlrepro.data.tokens import Tokenizer, build_tokenizer
 from amlrepro.data.transforms import normalize
+from amlrepro.errors import UserError
 from amlrepro.models.spec import Protocol
 
 
@@ -136,6 +137,7 @@ class EvaluationData:
 
 def open_training(config: RunConfig, protocol: Protocol) -> TrainingData:
     """Training data as the configuration says; raises `UserError` for a missing root, data set, split or picture."""
+    _require_stretch(protocol)
     root = data_root(config)
     if config.data.train == COMBINED:
         data: ReferData = load_combined(root).data
@@ -143,6 +145,9 @@ def open_training(config: RunConfig, protocol: Protocol) -> TrainingData:
         check_split(config.data.train, "train", config.data.split_by)
         data = load_refer(root, config.data.train, config.data.split_by)
     refs = data.split("train")
+    silent = [ref.ref_id for ref in refs if not ref.sentences]
+    if silent:
+        raise UserError(f"{len(silent)} train refs have no sentence", where=data.source, found=f"ref {silent[0]}")
     sentences = (_text(sentence, config.data.text) for ref in refs for sentence in ref.sentences)
     return TrainingData(
         source=open_source(config, root, data, refs),
@@ -160,6 +165,7 @@ def open_evaluation(
     config: RunConfig, evaluation: EvalConfig, tokenizer: Tokenizer, protocol: Protocol
 ) -> EvaluationData:
     """Samples of one evaluation; raises `UserError` for a missing root, data set, split or picture."""
+    _require_stretch(protocol)
     root = data_root(config)
     check_split(evaluation.dataset, evaluation.split, evaluation.split_by)
     data = load_refer(root, evaluation.dataset, evaluation.split_by)
@@ -168,9 +174,15 @@ def open_evaluation(
         Sample(ref, sentence, _text(sentence, config.data.text), position)
         for position, (ref, sentence) in enumerate(data.samples(evaluation.split))
     ]
+    samples = own if evaluation.text == "own" else other_sentences(own, config.data.text)
+    if not samples:
+        raise UserError(
+            f"no image of {evaluation.dataset} {evaluation.split} has refs to two objects, so there is no other sentence",
+            where=data.source,
+        )
     return EvaluationData(
         source=open_source(config, root, data, refs),
-        samples=own if evaluation.text == "own" else other_sentences(own, config.data.text),
+        samples=samples,
         tokenizer=tokenizer,
         max_tokens=config.data.max_tokens,
         resolution=evaluation.resolution,
@@ -202,6 +214,11 @@ def other_sentences(samples: list[Sample], field: str) -> list[Sample]:
             draw = int(hash_integers(sample.ref.ref_id, sample.sentence.sent_id)[0] % np.uint64(len(candidates)))
             out.append(Sample(sample.ref, sample.sentence, _text(candidates[draw], field), sample.position))
     return out
+
+
+def _require_stretch(protocol: Protocol) -> None:
+    if protocol.resize != "stretch" or protocol.soft_target:
+        raise UserError("these loaders stretch pictures and give hard masks only", found=f"resize {protocol.resize}")
 
 
 def _groups(samples: list[Sample], batch: int) -> Iterator[list[Sample]]:

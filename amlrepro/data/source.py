@@ -50,12 +50,18 @@ def data_root(config: RunConfig) -> Path:
 def open_source(config: RunConfig, root: Path, data: ReferData, refs: list[Ref]) -> Source:
     """The source of `refs`, once every picture and annotation they need is known to be there.
 
-    Raises `UserError` for missing pictures, a picture cut off at its end, or a missing annotation.
+    Raises `UserError` for missing pictures, a picture cut off at its end, or an annotation that is missing or no mask.
     """
     image_root = config.exec.image_root
     folder = find_image_folder(root, Path(image_root).expanduser() if image_root else None)
     infos = {ref.image_id: data.image_of(ref) for ref in refs}
     for ref in refs:
-        data.annotations_of(ref)
+        for annotation in data.annotations_of(ref):
+            if annotation.segmentation is None:
+                raise UserError(
+                    f"annotation {annotation.ann_id} of ref {ref.ref_id} has no segmentation, only a box",
+                    where=data.source,
+                    hint="take instances.json of the official annotations; `amlris data check ROOT` tells what it lacks",
+                )
     require_images(folder, list(infos.values()))
     return Source(data, folder, config.data.image_size)
