@@ -33,7 +33,7 @@ def data_digest(root: Path, dataset: str, split_by: str | None = None) -> str:
     combined = hashlib.sha256()
     for name, owner in parts:
         for path in annotation_files(Path(root), name, owner):
-            combined.update(str(_remembered("sha256", path, sha256_file)).encode())
+            combined.update(file_digest(path).encode())
     return combined.hexdigest()[:DIGEST_LENGTH]
 
 
@@ -66,6 +66,11 @@ def split_counts(root: Path, dataset: str, split_by: str | None = None) -> dict[
 
     counts: dict[str, int] = _remembered("splits", refs, count)
     return counts
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, remembered by path, size and time of change."""
+    return str(_remembered("sha256", path, sha256_file))
 
 
 def cache_file() -> Path:

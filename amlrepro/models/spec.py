@@ -54,7 +54,9 @@ class ModelSpec:
     options: strict schema of `model.options`. sizes: named option sets. train: overrides of `TrainConfig` that are the
     method's own protocol; train_presets: other published ones, by name. pmme_features: readings of its early features
     that `pmme.features` may name. build: import path `module:function` of `build(config: RunConfig, vocab_size: int) ->
-    RISModel`, imported only where torch may be. official: import path of `load(path_or_state_dict) -> RISModel`.
+    RISModel`, imported only where torch may be. pretrained: import path of a torch-free function from the
+    configuration to the public weights (`NeededWeights`) that it reads, under `vision` and `text`. official: import
+    path of `load(path_or_state_dict) -> RISModel`.
     """
 
     name: str
@@ -64,6 +66,7 @@ class ModelSpec:
     sizes: Mapping[str, Mapping[str, Any]]
     build: str
     official: str | None = None
+    pretrained: str | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
     train_presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pmme_features: tuple[str, ...] = ("default",)

@@ -11,19 +11,22 @@ from typing import Any, Literal
 from amlrepro.config import RunConfig
 from amlrepro.data.digest import available_splits, data_digest
 from amlrepro.data.specs import COMBINED, dataset_spec
+from amlrepro.data.synth import synth_digest
+from amlrepro.suite.weights import weight_digests
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where data come from.
+    """Where data and weights come from.
 
-    root None with source `synth`: made when first needed. root None with source `refer`: only assumed to be the
-    official data, for planning ahead; run ids are then provisional.
+    synth_folder: synthetic data sets are made in here when first needed. root None with source `refer`: only assumed
+    to be the official data, for planning ahead; run ids are then provisional.
     """
 
     source: Literal["synth", "refer"]
     root: Path | None = None
     image_root: Path | None = None
+    synth_folder: Path | None = None
     vision_weights: str | None = None
     text_weights: str | None = None
 
@@ -56,9 +59,15 @@ class Inputs:
         return {key: str(value) for key, value in values.items() if value is not None}
 
     def complete(self, config: RunConfig) -> RunConfig:
-        """The configuration with the digests of its training annotations filled in."""
-        digest = self.digest(config.data.train, config.data.split_by)
-        return config.with_changes({"data.digest": digest}) if digest else config
+        """The configuration with what its identity or place depends on: digests of annotations and initial weights, and
+        the folder of the synthetic data."""
+        changes: dict[str, Any] = {}
+        if self.synth_folder is not None and config.data.source == "synth":
+            changes["exec.data_root"] = str(self.synth_folder / f"synth-{synth_digest(config.data.synth)}")
+        if not self.assumed:
+            changes["data.digest"] = self.digest(config.data.train, config.data.split_by)
+            changes.update(weight_digests(config))
+        return config.with_changes(changes)
 
 
 @cache

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from amlrepro.config import IntTuple, Strict
+from amlrepro.config import IntTuple, RunConfig, Strict
+from amlrepro.models.backbones.locate import NeededWeights, needed_bert, needed_swin
 from amlrepro.models.spec import ModelSpec, Protocol
 
 Positive = Annotated[int, Field(ge=1)]
@@ -77,6 +78,18 @@ class CarisOptions(Strict):
 def validate_after(horizon: int) -> tuple[int, ...]:
     """Whole epochs trained when val is scored: zero-based epochs 0, 10, 20, ... and the last 16 (caris.md 10)."""
     return tuple(epoch + 1 for epoch in range(horizon) if epoch % 10 == 0 or epoch >= horizon - 16)
+
+
+def needed_weights(config: RunConfig) -> dict[str, NeededWeights]:
+    """The public files of the encoders that start pretrained; raises `UserError` for sizes that have none."""
+    out = {}
+    if config.init.vision == "pretrained":
+        options = SPEC.resolve_options(config)
+        assert isinstance(options, CarisOptions)
+        out["vision"] = needed_swin(options.embed_dim, options.depths, options.window)
+    if config.init.text == "pretrained":
+        out["text"] = needed_bert()
+    return out
 
 
 _NARROW: dict[str, Any] = {"embed_dim": 96, "heads": (3, 6, 12, 24)}
@@ -154,4 +167,5 @@ SPEC = ModelSpec(
     sizes=SIZES,
     build="amlrepro.models.caris.model:build",
     official="amlrepro.models.caris.official:load",
+    pretrained="amlrepro.models.caris.spec:needed_weights",
 )

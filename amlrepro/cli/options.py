@@ -1,0 +1,114 @@
+"""Options that several commands share, and what they resolve to: a store and a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amlrepro.aml.presets import READINGS
+from amlrepro.config import PROFILES, parse_set
+from amlrepro.errors import UserError
+from amlrepro.suite.experiment import Experiment, load_experiments
+from amlrepro.suite.inputs import Inputs
+from amlrepro.suite.plan import Plan
+from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.profile import ProfileSpec, load_profile
+from amlrepro.suite.settings import find_data_root, load_settings, no_data_root
+from amlrepro.suite.store import Store
+
+Experiments = Annotated[list[str], typer.Argument(help="Tables or figures (table1, ...), or all.", show_default=False)]
+ProfileOption = Annotated[str, typer.Option("--profile", help=f"How big: {', '.join(PROFILES)}.")]
+PresetOption = Annotated[str, typer.Option("--preset", help=f"Reading of the method: {', '.join(READINGS)}.")]
+SeedsOption = Annotated[
+    str | None, typer.Option("--seeds", metavar="N N N", help="Seeds, as 0 1 2 or 0,1,2.", show_default="the profile's")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of every run; may be repeated."),
+]
+DataRootOption = Annotated[Path | None, typer.Option("--data-root", help="Folder of the real data sets.")]
+ImageRootOption = Annotated[Path | None, typer.Option("--image-root", help="Folder of the COCO pictures.")]
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the result store.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+DEFAULT_STORE = Path("results")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What the shared options resolve to."""
+
+    store: Store
+    plan: Plan
+    profile: ProfileSpec
+    inputs: Inputs
+
+
+def open_plan(
+    names: list[str],
+    *,
+    command: str,
+    profile: str = "paper",
+    preset: str = "inferred",
+    seeds: str | None = None,
+    changes: list[str] | None = None,
+    data_root: Path | None = None,
+    image_root: Path | None = None,
+    store: Path = DEFAULT_STORE,
+    device: str | None = None,
+    assume_data: bool = False,
+) -> Opened:
+    """Load experiments and profile, find the data, and plan. Writes nothing.
+
+    command: what the user typed, for the way on when there is no data root. assume_data: plan on the official data
+    without looking at any. Raises `UserError` for every wrong name, key, value or path.
+    """
+    experiments: list[Experiment] = load_experiments(names)
+    spec = load_profile(profile)
+    overrides = parse_set(changes or [])
+    if device is not None:
+        overrides["exec.device"] = device
+    inputs = _inputs(spec, store, data_root, image_root, assume_data, f"{command} {' '.join(names)}")
+    choices = Choices(parse_seeds(seeds), preset, overrides)
+    return Opened(Store(store, profile), build_plan(experiments, spec, inputs, choices), spec, inputs)
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+    """`0,1,2` or `0 1 2` as numbers, None for None."""
+    if text is None:
+        return None
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise UserError("seeds are whole numbers", where="--seeds", found=text, expected="for example --seeds 0 1 2")
+    return tuple(int(part) for part in parts)
+
+
+def headline(opened: Opened) -> str:
+    """The first line of a command: profile, data and preset."""
+    plan, profile = opened.plan, opened.profile
+    if plan.source == "synth":
+        data = "synthetic data"
+    else:
+        data = f"real data in {plan.data_root}" if plan.data_root else "the official data, assumed"
+    seeds = ", ".join(map(str, plan.seeds))
+    title = f" ({profile.title})" if plan.source == profile.source else ""
+    return (
+        f"profile {plan.profile}{title} | {data} | AML preset {plan.preset} | seed{'s' * (len(plan.seeds) > 1)} {seeds}"
+    )
+
+
+def _inputs(
+    profile: ProfileSpec, store: Path, data_root: Path | None, image_root: Path | None, assume: bool, command: str
+) -> Inputs:
+    """Where data come from. A profile that brings its own data takes real ones only when the command names them."""
+    if profile.source == "synth" and data_root is None:
+        return Inputs("synth", synth_folder=store.absolute() / "data")
+    root = None if assume else find_data_root(data_root)
+    if root is None and not assume:
+        raise no_data_root(profile.id, command)
+    settings = load_settings()
+    images = image_root or (Path(settings.image_root) if settings.image_root and data_root is None else None)
+    return Inputs("refer", root, images, None, settings.vision_weights, settings.text_weights)
