@@ -49,19 +49,19 @@ def to_blocks(similarity: Tensor, grid: Size) -> Tensor:
     height, width = int(similarity.shape[1]), int(similarity.shape[2])
     if (height, width) == grid:
         return similarity
-    rows = _coverage(height, grid[0]).to(similarity)
-    columns = _coverage(width, grid[1]).to(similarity)
+    rows = _coverage(height, grid[0], similarity.device).to(similarity.dtype)
+    columns = _coverage(width, grid[1], similarity.device).to(similarity.dtype)
     return rows @ similarity @ columns.T
 
 
 @lru_cache(maxsize=32)
-def _coverage(patches: int, blocks: int) -> Tensor:
+def _coverage(patches: int, blocks: int, device: torch.device) -> Tensor:
     """[blocks, patches]: the share of each block's length that each patch covers; rows sum to 1."""
     edges = torch.arange(patches, dtype=torch.float64) / patches
     starts = torch.arange(blocks, dtype=torch.float64)[:, None] / blocks
     left = torch.maximum(edges, starts)
     right = torch.minimum(edges + 1 / patches, starts + 1 / blocks)
-    return ((right - left).clamp(min=0) * blocks).float()
+    return ((right - left).clamp(min=0) * blocks).float().to(device)
 
 
 def split_blocks(pixels: Tensor, block: int) -> Tensor:

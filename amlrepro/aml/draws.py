@@ -31,4 +31,9 @@ def sample_generators(seed: int, index: Tensor, purpose: str = "mask") -> list[t
 def uniform(generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device) -> Tensor:
     """Uniform numbers in [0, 1) of shape [B, *shape], row i from `generators[i]`, drawn on the CPU, then moved."""
     rows = [torch.rand(tuple(shape), generator=generator) for generator in generators]
-    return torch.stack(rows).to(device, non_blocking=True)
+    return to_device(torch.stack(rows), device)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on `device`; from pinned memory, so that the host need not wait for a GPU's queue to empty."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from amlrepro.aml.afm import Size, apply_mask, block_grid
-from amlrepro.aml.draws import sample_generators, uniform
+from amlrepro.aml.draws import sample_generators, to_device, uniform
 from amlrepro.aml.masking import TwoStage
 from amlrepro.aml.stats import MaskStatistics
 from amlrepro.aml.strategies import STRATEGIES, Strategy, with_parts
@@ -24,7 +24,7 @@ def random_blocks(count: Tensor, grid: Size, generators: Sequence[torch.Generato
     Blocks are ranked by one uniform number each, so the count may stay on the device.
     """
     drawn = uniform(generators, (grid[0] * grid[1],), torch.device("cpu"))
-    rank = drawn.argsort(1).argsort(1).to(count.device)
+    rank = to_device(drawn.argsort(1).argsort(1), count.device)
     return (rank < count[:, None]).reshape(-1, *grid)
 
 

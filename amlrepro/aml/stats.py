@@ -37,15 +37,14 @@ class MaskStatistics(nn.Module):
             per_image.all(1).sum(),
             (~per_image.any(1)).sum(),
         ]
-        if similarity is None:
-            counts += [0] * len(_SIMILARITY)
-        else:
+        if similarity is not None:
             pixels, blocks = to_pixels(similarity, size), to_blocks(similarity, block_grid(size, config.block))
             exact = similarity.double()
             counts += [pixels.numel(), (pixels < config.tau).sum(), (blocks < config.tau).sum()]
             counts += [similarity.numel(), exact.sum(), exact.square().sum()]
             counts += [(similarity < 0.2).sum(), (similarity >= 0.5).sum(), (similarity >= 0.9).sum()]
-        self.sums += torch.stack([torch.as_tensor(c, device=self.sums.device).double() for c in counts])
+        for i, count in enumerate(counts):
+            self.sums[i] += count
 
     def pop(self) -> dict[str, float]:
         """Means since the last call, then start again; empty when nothing was added.

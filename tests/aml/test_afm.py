@@ -195,6 +195,16 @@ def test_released_function_on_the_released_similarity(shared: Path) -> None:
         assert row.nonzero().flatten().tolist() == sorted(expected.tolist())
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("rule", ["block", "pixel", "released"])
+def test_equal_draws_on_every_device(rule: str) -> None:
+    maps, config = layouts(scattered, 20, 4), afm(dropout=rule)
+    found = [
+        drop(maps.to(device), SIZE, config, sample_generators(0, torch.arange(4))).cpu() for device in ("cpu", "cuda")
+    ]
+    assert torch.equal(*found)
+
+
 def test_apply_mask_by_hand() -> None:
     image = torch.arange(1.0, 17.0).reshape(1, 1, 4, 4).expand(1, 3, 4, 4)
     blank = torch.tensor([[[False, True], [False, False]]])
