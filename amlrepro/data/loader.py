@@ -177,7 +177,7 @@ def open_evaluation(
     samples = own if evaluation.text == "own" else other_sentences(own, config.data.text)
     if not samples:
         raise UserError(
-            f"no image of {evaluation.dataset} {evaluation.split} has refs to two objects, so there is no other sentence",
+            f"there is no other sentence: no image of {evaluation.dataset} {evaluation.split} has refs to two objects",
             where=data.source,
         )
     return EvaluationData(

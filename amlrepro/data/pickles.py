@@ -57,7 +57,7 @@ class _Forbidden(Exception):
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        # with encoding set and fix_imports on, Python 2's `__builtin__` may arrive under either name
+        # names arrive as the file has them, and Python 2 calls its builtins `__builtin__`
         key = ("builtins" if module == "__builtin__" else module, name)
         if key not in _CONTAINERS:
             raise _Forbidden(f"{module}.{name}")
@@ -75,7 +75,7 @@ def load_plain_pickle(path: Path) -> Any:
         raise UserError("no such file", where=path)
     with path.open("rb") as f:
         try:
-            value = _PlainUnpickler(f, fix_imports=True, encoding="utf-8", errors=_ERROR_HANDLER).load()
+            value = _PlainUnpickler(f, encoding="utf-8", errors=_ERROR_HANDLER).load()
         except _Forbidden as error:
             raise UserError(
                 "this annotation file tries to execute code",

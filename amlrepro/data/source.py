@@ -61,7 +61,7 @@ def open_source(config: RunConfig, root: Path, data: ReferData, refs: list[Ref])
                 raise UserError(
                     f"annotation {annotation.ann_id} of ref {ref.ref_id} has no segmentation, only a box",
                     where=data.source,
-                    hint="take instances.json of the official annotations; `amlris data check ROOT` tells what it lacks",
+                    hint="take the official instances.json; `amlris data check ROOT` tells what this one lacks",
                 )
     require_images(folder, list(infos.values()))
     return Source(data, folder, config.data.image_size)
