@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from amlrepro.aml.projection import PROJECTIONS
 from amlrepro.aml.registry import Registry
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
@@ -47,6 +48,7 @@ def build_strategy(config: RunConfig, model: RISModel) -> Strategy:
     for strategy in known.values():
         if strategy.handles(config):
             return strategy.build(config, model)
+    PROJECTIONS.get(config.pmme.projection)
     keys = ("afm.source", "afm.level", "pmme.stage", "pmme.projection", "train.step")
     values = (config.afm.source, config.afm.level, config.pmme.stage, config.pmme.projection, config.train.step)
     raise UserError(
