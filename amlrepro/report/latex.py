@@ -32,10 +32,12 @@ _ESCAPES = {
     '"': "''",
     "−": r"\ensuremath{-}",
     "–": "--",
+    "‡": r"\ensuremath{\ddagger}",
     "×": r"\ensuremath{\times}",
     "±": r"\ensuremath{\pm}",
 }
 _GREY = "black!55"
+_LABEL_WIDTH = "51mm"
 PDFLATEX_SECONDS = 120
 
 
@@ -57,11 +59,11 @@ def fragment(table: TableData) -> str:
     width = 1 + max(len(block.columns) for block in table.blocks)
     lines = [
         "% needs \\usepackage{booktabs,longtable,colortbl} and \\usepackage[table]{xcolor}",
-        r"\begingroup\footnotesize\setlength{\tabcolsep}{5pt}\setlength{\LTcapwidth}{\linewidth}",
-        rf"\begin{{longtable}}{{@{{}}l*{{{width - 1}}}{{r}}@{{}}}}",
+        r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\LTcapwidth}{\linewidth}",
+        rf"\begin{{longtable}}{{>{{\raggedright\arraybackslash}}p{{{_LABEL_WIDTH}}}*{{{width - 1}}}{{r}}}}",
         rf"\caption{{{_caption(table)}}}\label{{tab:{table.id}}}\\",
         r"\toprule\endfirsthead",
-        rf"\multicolumn{{{width}}}{{@{{}}l}}{{\emph{{continued}}}}\\ \toprule\endhead",
+        rf"\multicolumn{{{width}}}{{l}}{{\emph{{continued}}}}\\ \toprule\endhead",
         r"\bottomrule\endfoot",
     ]
     for number, block in enumerate(table.blocks):
@@ -72,7 +74,8 @@ def fragment(table: TableData) -> str:
 
 
 def _caption(table: TableData) -> str:
-    parts = [f"{table.printed_in}: {table.title}. Profile {table.profile}, masking preset {table.preset}."]
+    profile = f"Profile {table.profile}, masking preset {table.preset}."
+    parts = [f"{table.title} ({table.printed_in} of AMLRIS). {profile}"]
     if table.watermark:
         parts.insert(0, f"{table.stamp}: {table.watermark}.")
         return rf"\textbf{{{escape(parts[0])}}} {escape(parts[1])}"
@@ -90,7 +93,7 @@ def _block(block: BlockData, width: int) -> list[str]:
         start += n
     pad = " & " * (width - 1 - len(block.columns))
     out = [
-        rf"\multicolumn{{{width}}}{{@{{}}l}}{{\textbf{{{escape(block.title)}}}}}\\*",
+        rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(block.title)}}}}}\\* \addlinespace[2pt]",
         " & ".join(["", *spans]) + pad + r"\\*",
         "".join(rules),
         " & ".join(["Method", *(escape(c.name) for c in block.columns)]) + pad + r"\\* \midrule",
@@ -122,7 +125,7 @@ def _entry(entry: Entry, line: Line) -> str:
     if line.kind == "cited":
         text = rf"\textcolor{{{_GREY}}}{{{text}}}"
     if line.kind in ("difference", "interval"):
-        size = r"\scriptsize " if line.kind == "difference" else r"\tiny "
+        size = r"\scriptsize " if line.kind == "difference" else r"\fontsize{6}{7}\selectfont "
         text = size + text
     if entry.marks:
         text += rf"\rlap{{\textsuperscript{{{','.join(map(str, entry.marks))}}}}}"
@@ -145,7 +148,7 @@ def document(table: TableData, fragment_name: str) -> str:
     lines = [
         r"\documentclass[10pt]{article}",
         r"\usepackage[utf8]{inputenc}",
-        r"\usepackage[a4paper,landscape,margin=12mm]{geometry}",
+        r"\usepackage[a4paper,margin=12mm]{geometry}",
         r"\usepackage[table]{xcolor}",
         r"\usepackage{booktabs,longtable,colortbl,graphicx}",
         r"\pagestyle{empty}",

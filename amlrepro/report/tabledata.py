@@ -206,7 +206,7 @@ def _interval(cell: CellResult) -> Entry:
     if cell.interval is None:
         return Entry("")
     low, high = cell.interval.low, cell.interval.high
-    return Entry(f"{low:.2f} to {high:.2f}", short=(f"{low:.1f}", f"{high:.1f}"))
+    return Entry(f"{low:.2f}–{high:.2f}", short=(f"{low:.1f}", f"{high:.1f}"))
 
 
 def _rank(lines: list[Line], table: PrintedTable, kinds: tuple[LineKind, ...]) -> list[Line]:
