@@ -10,6 +10,7 @@ _SIGNATURES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("caris", "official CARIS", ("backbone.vis_encoder.", "pixel_decoder.encoder.")),
     ("caris-ours", "CARIS of this project", ("visual.swin.", "decoder.layers.", "text.bert.")),
     ("detris", "official DETRIS", ("dinov2.", "txt_backbone.", "neck.")),
+    ("detris-ours", "DETRIS of this project", ("vision.aligners.", "text.clip.", "neck.")),
     ("rela", "official ReLA", ("sem_seg_head.predictor.", "text_encoder.")),
     ("lavt", "official LAVT", ("backbone.layers.", "fusion")),
     ("swin", "Swin (ImageNet classification)", ("patch_embed.proj.", "relative_position_bias_table")),

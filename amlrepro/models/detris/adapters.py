@@ -113,7 +113,7 @@ class DenseAligner(nn.Module):
         """x [B, P + h w, D] with P prefix tokens, text [B, L, T], grid (h, w) -> like x; prefix tokens see no text."""
         z = F.relu(self.down(x))
         prefix, patches = z[:, : self.prefix_tokens], z[:, self.prefix_tokens :]
-        s = patches.transpose(1, 2).unflatten(2, grid)
+        s = patches.transpose(1, 2).reshape(len(x), -1, *grid)
         u = (self.branches(s) + s).flatten(2).transpose(1, 2)
         out: Tensor = self.up(torch.cat([prefix, self.cross(u, text)], 1) + z)
         return out

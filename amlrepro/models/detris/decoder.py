@@ -111,7 +111,8 @@ class DecoderLayer(nn.Module):
         read = self.cross_attn(query, text + text_place, text, key_padding_mask=padding, need_weights=False)[0]
         z = z + self.dropout(self.cross_attn_norm(read))
         hidden = self.ffn_norm(self.dropout(F.relu(self.fc1(self.norm3(z)))))
-        return z + self.dropout(self.fc2(hidden))
+        out: Tensor = z + self.dropout(self.fc2(hidden))
+        return out
 
 
 class Decoder(nn.Module):
@@ -130,7 +131,7 @@ class Decoder(nn.Module):
         z = x.flatten(2).transpose(1, 2)
         for layer in self.layers:
             z = layer(z, text, padding, place, text_place)
-        out: Tensor = self.norm(z).transpose(1, 2).unflatten(2, (height, width))
+        out: Tensor = self.norm(z).transpose(1, 2).reshape(x.shape)
         return out
 
 

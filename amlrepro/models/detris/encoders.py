@@ -95,7 +95,7 @@ class VisionEncoder(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(1, width), requires_grad=False)
         self.patch: Any = PatchEmbed(None, options.patch_size, 3, width, strict_img_size=False)
         norm = partial(nn.LayerNorm, eps=1e-6)
-        self.blocks = nn.ModuleList(
+        self.blocks: Any = nn.ModuleList(
             Block(width, options.vision_heads, qkv_bias=True, init_values=1.0, norm_layer=norm)
             for _ in range(options.vision_layers)
         )
@@ -158,7 +158,7 @@ class VisionEncoder(nn.Module):
         return [*maps, self._to_map(self.norm(x), grid)]
 
     def _to_map(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        return tokens[:, self.prefix_tokens :].transpose(1, 2).unflatten(2, grid)
+        return tokens[:, self.prefix_tokens :].transpose(1, 2).reshape(len(tokens), -1, *grid)
 
 
 def resize_position(table: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
@@ -169,7 +169,7 @@ def resize_position(table: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
     """
     if grid == (side, side):
         return table
-    square = table.transpose(1, 2).unflatten(2, (side, side)).float()
+    square = table.transpose(1, 2).reshape(1, -1, side, side).float()
     factors = ((grid[0] + 0.1) / side, (grid[1] + 0.1) / side)
     resized = F.interpolate(square, scale_factor=factors, mode="bicubic", align_corners=False)
     return resized.flatten(2).transpose(1, 2).to(table.dtype)

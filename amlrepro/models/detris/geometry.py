@@ -22,7 +22,7 @@ _CUBIC = -0.75
 
 @dataclass(frozen=True)
 class AspectFit:
-    """Where a picture (height, width) lies in the network's input: x' = scale_x x + offset_x, y' likewise, in pixels."""
+    """Where a picture (height, width) lies in the network's input: x' = scale_x x + offset_x, y' likewise; pixels."""
 
     picture: Size
     network: Size
@@ -55,7 +55,8 @@ def warp_image(image: NDArray[np.uint8], fit: AspectFit, border: tuple[int, int,
     colour = np.asarray(border, dtype=np.float32)
     rows, columns = _input_weights(fit, "cubic")
     warped = _apply(rows, columns, image.astype(np.float32) - colour) + colour
-    return np.clip(np.rint(warped), 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(np.rint(warped), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def warp_mask(mask: NDArray[np.bool_], fit: AspectFit) -> NDArray[np.float32]:
@@ -75,8 +76,7 @@ def picture_weights(fit: AspectFit) -> tuple[NDArray[np.float32], NDArray[np.flo
 def unwarp(probability: NDArray[np.float32], fit: AspectFit) -> NDArray[np.float32]:
     """Map [H, W] on the network's input -> [h, w] on the picture."""
     rows, columns = picture_weights(fit)
-    back: NDArray[np.float32] = rows @ probability @ columns.T
-    return back
+    return (rows @ probability @ columns.T).astype(np.float32)
 
 
 def _input_weights(fit: AspectFit, kernel: Kernel) -> tuple[Any, Any]:

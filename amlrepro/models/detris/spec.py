@@ -24,8 +24,8 @@ class DetrisOptions(Strict):
     of bottleneck `vision_bottleneck`. Text likewise. Neck and decoder work at `width`, which must be the text width,
     because the decoder reads the text as it is. adapter_scale: factor on every adapter's output.
     frozen: encoders without their adapters are not trained; small models from scratch must train them.
-    end_token: where the sentence's state is read, at the `largest` id (CLIP's end token) or the `last` real token (other
-    vocabularies). threshold: probability above which a pixel belongs to the mask.
+    end_token: where the sentence's state is read, at the `largest` id (CLIP's end token) or the `last` real token
+    (other vocabularies). threshold: probability above which a pixel belongs to the mask.
     """
 
     patch_size: Positive = 14
