@@ -139,7 +139,8 @@ def _average(blank: CellResult, parts: list[CellResult], plan: Plan) -> CellResu
     values = [p.value for p in parts if p.value is not None]
     if len(values) < len(parts) or not parts:
         missing = [p.cell.column for p in parts if p.value is None]
-        return replace(blank, reason=f"needs all its splits; missing: {', '.join(missing)}")
+        without = f", and lacks {', '.join(missing)}" if values else ""
+        return replace(blank, reason=f"an average needs all its splits{without}")
     value = fmean(values)
     shared = [s for s, _ in parts[0].seeds if all(s in dict(p.seeds) for p in parts)]
     return replace(

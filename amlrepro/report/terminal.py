@@ -39,18 +39,26 @@ def _block(block: BlockData, wide: bool) -> Table:
         title=block.title,
         title_justify="left",
         title_style="bold",
+        caption=_details(block),
+        caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=(0, 1, 0, 0),
         collapse_padding=True,
         pad_edge=False,
     )
-    out.add_column("\nmethod", overflow="fold", min_width=16, max_width=30 if wide else 18)
+    out.add_column("\nmethod", overflow="fold", min_width=16)
     for column in block.columns:
         out.add_column(_header(column, wide), justify="right", no_wrap=True)
     for line in block.lines:
-        out.add_row(_label(line, wide), *(_entry(e, line, wide) for e in line.entries), style=_STYLES[line.kind])
+        out.add_row(_label(line), *(_entry(e, line, wide) for e in line.entries), style=_STYLES[line.kind])
     return out
+
+
+def _details(block: BlockData) -> str | None:
+    """Presets and seeds of our rows, said below the block, where there is room."""
+    parts = [f"{line.label} ({line.detail})" for line in block.lines if line.detail]
+    return "ours: " + "; ".join(parts) if parts else None
 
 
 def _header(column: Column, wide: bool) -> str:
@@ -58,13 +66,12 @@ def _header(column: Column, wide: bool) -> str:
     return f"{group}\n{column.name}"
 
 
-def _label(line: Line, wide: bool) -> Text:
+def _label(line: Line) -> Text:
     if line.kind in ("difference", "interval"):
         return Text(f"  {line.label}")
-    text = Text(line.label + ("‡" if line.llm else ""))
-    if line.detail:
-        text = Text(f"  ours: {line.label}", style="bold").append(f"\n  {line.detail}", style="not bold dim")
-    return text
+    if line.kind == "here":
+        return Text(f"  ours: {line.label}", style="bold")
+    return Text(line.label + ("‡" if line.llm else ""))
 
 
 def _entry(entry: Entry, line: Line, wide: bool) -> Text:
