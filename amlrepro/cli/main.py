@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
+from collections.abc import Sequence
 
 import typer
 
+from amlrepro.cli.arguments import join_lists
+from amlrepro.cli.plan import plan
+from amlrepro.cli.run import run
+from amlrepro.cli.status import logs, status
 from amlrepro.errors import UserError
 
 app = typer.Typer(
@@ -17,17 +24,25 @@ app = typer.Typer(
     add_completion=False,
 )
 
+app.command()(run)
+app.command()(plan)
+app.command()(status)
+app.command()(logs)
+for _name in ("report", "evaluate", "bench"):
+    if importlib.util.find_spec(f"amlrepro.cli.{_name}"):
+        app.command(_name)(getattr(importlib.import_module(f"amlrepro.cli.{_name}"), _name))
+for _name in ("data", "weights"):
+    if importlib.util.find_spec(f"amlrepro.cli.{_name}"):
+        app.add_typer(importlib.import_module(f"amlrepro.cli.{_name}").app, name=_name)
 
-def main() -> None:
-    """Entry point of the console script."""
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script; `arguments` instead of the process's own, for tests."""
     try:
-        app()
+        app(join_lists(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; give the same command again to go on from the last checkpoint", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

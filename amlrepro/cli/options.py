@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from amlrepro.suite.planner import Choices, build_plan
 from amlrepro.suite.profile import ProfileSpec, load_profile
 from amlrepro.suite.settings import find_data_root, load_settings, no_data_root
 from amlrepro.suite.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Experiments = Annotated[list[str], typer.Argument(help="Tables or figures (table1, ...), or all.", show_default=False)]
 ProfileOption = Annotated[str, typer.Option("--profile", help=f"How big: {', '.join(PROFILES)}.")]
@@ -35,6 +38,7 @@ StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the result
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 DEFAULT_STORE = Path("results")
+PIPE_WIDTH = 160
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,14 @@ def headline(opened: Opened) -> str:
     return (
         f"profile {plan.profile}{title} | {data} | AML preset {plan.preset} | seed{'s' * (len(plan.seeds) > 1)} {seeds}"
     )
+
+
+def wide_console() -> Console:
+    """A console as wide as the terminal; wide enough for tables where there is none (a file, a pipe)."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, PIPE_WIDTH))
 
 
 def _inputs(
