@@ -1,0 +1,111 @@
+"""A run that is killed again and again ends with the bits of one that never was."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_refer import AML, make_refer
+
+from amlrepro.rundir import RunDir
+
+pytestmark = pytest.mark.slow
+DRIVER = Path(__file__).with_name("killed_training.py")
+TIMINGS = ("images_per_s", "eta_s", "memory_mb", "seconds")
+CHANGES = {"exec.milestones": [1, 2], "exec.validate_at": [1, 2, 3], "exec.log_every": 5}
+KILLED = -9
+
+
+def plans(name: str) -> list[list[Any]]:
+    """Ten children: seeded moments in updates, checkpoints (torn bytes; in place, without its JSON) and rows."""
+    draw = random.Random(name)
+    return [
+        ["update", 1],  # before anything is saved
+        ["row", 1],
+        ["update", draw.randint(2, 3)],
+        ["write", 2, 0.0],
+        ["write", draw.randint(1, 2), draw.random()],
+        ["written", 1],
+        ["write", 2, 0.999],
+        ["row", 1],
+        ["written", 2],
+        ["time", 0.3],
+    ]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[int]]]:
+    """All runs of this file from one driver (one import of the libraries): their folder, and how children ended."""
+    folder = tmp_path_factory.mktemp("resume")
+    root = make_refer(folder / "data", train=8, val=2)
+    always, rarely = {"exec.checkpoint_seconds": 0, "exec.workers": 2}, {"exec.checkpoint_seconds": 1e9}
+    jobs: list[tuple[str, dict[str, Any], list[list[Any]]]] = [
+        ("plain", {}, []),
+        ("aml", AML, []),
+        ("killed plain", always, plans("plain")),
+        ("killed aml", {**always, **AML}, plans("aml")),
+        ("rare", rarely, [["update", 10], ["update", 6]]),
+        ("first epoch", {"exec.until": 1, "exec.milestones": []}, []),
+        ("second epoch", {"exec.until": 2, "exec.milestones": []}, []),
+        ("pieces", {}, []),
+    ]
+    place = {"first epoch": "pieces", "second epoch": "pieces"}
+    listed = [[str(folder / place.get(name, name)), {**CHANGES, **changes}, how] for name, changes, how in jobs]
+    command = [sys.executable, str(DRIVER), str(root), json.dumps(listed)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    ended = dict(zip((name for name, _, _ in jobs), json.loads(done.stdout), strict=True))
+    assert all(codes[-1] == 0 for codes in ended.values()), done.stderr
+    return folder, ended
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """All tensors of all checkpoints, optimiser and strategy included."""
+    files = sorted((run / "checkpoints").glob("*.safetensors"))
+    assert [f.stem for f in files] == ["best", "epoch1", "epoch2", "last"]
+    return {f"{f.stem}:{name}": tensor for f in files for name, tensor in load_file(f).items()}
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in TIMINGS} for row in RunDir(run).history_rows()]
+
+
+def assert_same(run: Path, reference: Path) -> None:
+    ours, theirs = weights(run), weights(reference)
+    assert ours.keys() == theirs.keys()
+    different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert different == []
+    assert history(run) == history(reference)
+    assert not list((run / "checkpoints").glob(".*"))
+    state = RunDir(run).read_state()
+    assert (state["state"], state["epoch"], state["step"]) == ("done", 3, 12)
+
+
+@pytest.mark.parametrize("strategy", ["plain", "aml"])
+def test_killed_anywhere_ends_with_the_same_bits(runs: tuple[Path, dict[str, list[int]]], strategy: str) -> None:
+    folder, ended = runs
+    assert len(history(folder / strategy)) == 2 + 3 + 3  # 12 updates in windows of 5; epochs; validations
+    assert ended[f"killed {strategy}"].count(KILLED) >= 8
+    assert_same(folder / f"killed {strategy}", folder / strategy)
+
+
+def test_killed_between_rare_checkpoints_starts_again(runs: tuple[Path, dict[str, list[int]]]) -> None:
+    folder, ended = runs
+    assert ended["rare"] == [KILLED, KILLED, 0]
+    assert_same(folder / "rare", folder / "plain")
+
+
+def test_pieces_and_replayed_milestones_equal_one_run(runs: tuple[Path, dict[str, list[int]]]) -> None:
+    """Until epoch 1, then 2, then the horizon; milestones asked for only then, so made by a replay."""
+    folder, _ = runs
+    assert_same(folder / "pieces", folder / "plain")
+    assert not (folder / "pieces" / "replay").exists()
+    sessions = json.loads(RunDir(folder / "pieces").provenance.read_text())["sessions"]
+    assert [(s["from_step"], s["to_step"]) for s in sessions] == [(0, 4), (4, 8), (8, 12)]
