@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -73,9 +73,16 @@ def _visible(labels: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.bool_]
 def _seen(item: SceneObject, mask: npt.NDArray[np.bool_], area: float) -> SceneObject:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
-        return item.placed(0.0, 0.0, 0.0)
+        return item
     x, y = (columns[0] + columns[-1] + 1) / 2, (rows[0] + rows[-1] + 1) / 2
-    return item.placed(float(x) / mask.shape[1], float(y) / mask.shape[0], float(mask.sum()) / max(area, 1.0))
+    seen = float(mask.sum())
+    return replace(
+        item,
+        x=float(x) / mask.shape[1],
+        y=float(y) / mask.shape[0],
+        visible=min(1.0, seen / max(area, 1.0)),
+        area=seen / mask.size,
+    )
 
 
 def _paint(item: SceneObject, side: int, rng: np.random.Generator) -> tuple[Image.Image, Image.Image, tuple[int, int]]:

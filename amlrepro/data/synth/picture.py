@@ -21,13 +21,14 @@ from amlrepro.data.synth.words import CLASSES
 ATTEMPTS = 200
 SEEN = 0.4  # every object shows at least this share of itself; a referent at least REFERENT_SEEN
 REFERENT_SEEN = 0.55
-SMALLEST = 60  # pixels an object shows at least, in a picture of 112 pixels
+REFERENT_AREA = 0.012  # of the picture, at least: nobody is asked for a speck in the distance
+SMALLEST = 36  # pixels an object shows at least, in a picture of 112 pixels
 JPEG = {"quality": 92, "subsampling": 0, "optimize": False}
 # Shares of 1, 2, 3, ... refs an image and sentences a ref, after the real sets' counts.
 REFS = {"unc": (0.0, 0.5, 0.5), "umd": (0.2, 0.65, 0.15)}
 SENTENCES = {"place": (0.0, 0.3, 0.56, 0.14), "appearance": (0.0, 0.3, 0.56, 0.14), "relational": (0.15, 0.8, 0.05)}
 
-MAIN_FIRST = 0.45  # lead of the crowd's class in the order of referents (1: always first)
+MAIN_FIRST = 0.6  # lead of the crowd's class in the order of referents (1: always first)
 
 Referents = list[tuple[int, list[str]]]
 
@@ -92,10 +93,9 @@ def _talk(objects: tuple[SceneObject, ...], plan: PicturePlan, rng: np.random.Ge
                 return None
         out["grefcoco"] = _generalized(out["refcoco"], objects, rng)
     if plan.umd is not None:
-        order = [k for k in rng.permutation(len(objects)).tolist() if objects[k].visible >= REFERENT_SEEN]
-        if plan.kind == "crowd":  # mostly the odd ones out, so that few objects share the referent's class
-            many = _main(objects)
-            order.sort(key=lambda k: objects[k].name == many)
+        order = [k for k in rng.permutation(len(objects)).tolist() if _allowed(objects[k], "any")]
+        of_class = Counter(o.name for o in objects)  # RefCOCOg's referents have one to three rivals where possible
+        order.sort(key=lambda k: not 2 <= of_class[objects[k].name] <= 4)
         out["refcocog"] = _refer("relational", order, _draw(REFS["umd"], rng), objects, rng)
         if not out["refcocog"]:
             return None
@@ -106,11 +106,14 @@ def _order(objects: tuple[SceneObject, ...], plan: PicturePlan, rng: np.random.G
     """Possible referents, mostly of the crowd's class first. testA: only persons; testB: none."""
     many = _main(objects)
     rank = {k: float(rng.random()) - MAIN_FIRST * (objects[k].name == many) for k in range(len(objects))}
-    fit = [k for k, o in enumerate(objects) if o.visible >= REFERENT_SEEN and _allowed(o, plan.focus)]
+    fit = [k for k, o in enumerate(objects) if _allowed(o, plan.focus)]
     return sorted(fit, key=rank.__getitem__)
 
 
 def _allowed(item: SceneObject, focus: Focus) -> bool:
+    """Whether an object can be referred to: enough of it is seen, and its class is asked for."""
+    if item.visible < REFERENT_SEEN or item.area < REFERENT_AREA:
+        return False
     return focus == "any" or (item.name == "person") == (focus == "person")
 
 

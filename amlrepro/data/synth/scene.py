@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,31 +13,42 @@ Kind = Literal["crowd", "varied"]  # many objects of one class (RefCOCO) or few 
 Focus = Literal["person", "other", "any"]
 
 ASPECTS = ((1.0, 0.3), (8 / 7, 0.2), (4 / 3, 0.5))  # long side over short side, and how often
-PERSON_SHARE = 0.45  # of crowds are of persons where both are allowed
-SMALL = (0.22, 0.27)  # square root of the box area, in short sides
-BIG = (0.36, 0.45)
-HUGE = (0.5, 0.6)
-PERSON_WEIGHT = 2.5  # of persons against any other class in varied scenes
+PERSON_SHARE = 0.5  # of crowds are of persons where both are allowed, as in the real sets
+PERSON_WEIGHT = 2.0  # of persons against any other class in varied scenes
+# Objects of a crowd's class, and how often. In the real sets, too, a third of the referents have one rival and a fifth
+# have seven and more, most of them small and far away: those beyond FOREGROUND are drawn so here.
+CROWDS = ((2, 0.2), (3, 0.2), (4, 0.15), (5, 0.12), (6, 0.1), (8, 0.11), (10, 0.12))
+FOREGROUND = 4
+VARIETIES = ((2, 1, 1), (3, 1), (2, 2), (2, 1, 1, 1), (2, 2, 1), (3, 2))
+# Square root of the box area in short sides.
+FAR = (0.13, 0.16)
+SMALL = (0.22, 0.27)
+BIG = (0.37, 0.47)
+HUGE = (0.52, 0.62)
+
+
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One object. `box` is x, y, width, height before occlusion; x, y (0 to 1) is the centre of its visible box."""
+    """One object. `box` is x, y, width, height before occlusion.
+
+    Of what is visible: x, y is the centre of its box, 0 to 1 from the left and the top; visible is its share of the
+    whole object, area its share of the picture.
+    """
 
     name: str
     color: str
     pattern: str
     size: str
-    box: tuple[float, float, float, float]
+    box: Box
     angle: float = 0.0
     flip: bool = False
     x: float = 0.0
     y: float = 0.0
-    visible: float = 1.0
-
-    def placed(self, x: float, y: float, visible: float) -> SceneObject:
-        """The same object with what the rendered picture shows of it."""
-        return replace(self, x=x, y=y, visible=visible)
+    visible: float = 0.0
+    area: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,82 +70,103 @@ class Scene:
                 "x": round(o.x, 4),
                 "y": round(o.y, 4),
                 "visible": round(o.visible, 3),
+                "area": round(o.area, 4),
             }
             for o in self.objects
         ]
 
 
+@dataclass(frozen=True)
+class _Look:
+    name: str
+    color: str
+    pattern: str
+    size: str
+    far: bool = False
+
+
 def compose(rng: np.random.Generator, image_size: int, kind: Kind, focus: Focus) -> Scene:
     """Draw a scene whose short side is `image_size` pixels.
 
-    kind `crowd`: three to six objects of one class and one or two others (the referent's class has 3.9 objects on
-    average, as in RefCOCO); `varied`: one or two objects of each of several classes (1.6, as in RefCOCOg).
+    kind `crowd`: two to ten objects of one class and one or two others (on average 3.9 others of the referent's class,
+    as in RefCOCO); `varied`: a few objects of each of several classes (1.6 others, as in RefCOCOg).
     focus: whether the crowd is of persons.
     """
-    ratio = float(rng.choice([a for a, _ in ASPECTS], p=[p for _, p in ASPECTS]))
+    ratio = _choose(rng, ASPECTS)
     long = round(image_size * ratio)
     width, height = (long, image_size) if rng.random() < 0.65 else (image_size, long)
-    names = _crowd(rng, focus) if kind == "crowd" else _variety(rng)
-    rng.shuffle(names)
-    looks = _looks(rng, names)
-    boxes = _place(rng, [(name, size) for name, (_, _, size) in zip(names, looks, strict=True)], width, height)
+    looks = _crowd(rng, focus) if kind == "crowd" else _looks(rng, _variety(rng))
     objects = []
-    for name, (color, pattern, size), box in zip(names, looks, boxes, strict=True):
-        angle = float(rng.uniform(-8, 8)) if name not in ("ball", "car") else 0.0
-        objects.append(SceneObject(name, color, pattern, size, box, angle, bool(rng.random() < 0.5)))
+    for look, box in zip(looks, _place(rng, looks, width, height), strict=True):
+        angle = float(rng.uniform(-8, 8)) if look.name not in ("ball", "car") else 0.0
+        flip = bool(rng.random() < 0.5)
+        objects.append(SceneObject(look.name, look.color, look.pattern, look.size, box, angle, flip))
     return Scene(width, height, tuple(objects))
 
 
-def _crowd(rng: np.random.Generator, focus: Focus) -> list[str]:
+def _choose(rng: np.random.Generator, weighted: tuple[tuple[float, float], ...]) -> float:
+    return float(rng.choice([value for value, _ in weighted], p=[share for _, share in weighted]))
+
+
+def _crowd(rng: np.random.Generator, focus: Focus) -> list[_Look]:
+    """A crowd's looks, the far ones first (so that they are painted behind): these share one colour."""
     others = [name for name in CLASSES if name != "person"]
     person = focus == "person" or (focus == "any" and rng.random() < PERSON_SHARE)
     main = "person" if person else str(rng.choice(others))
-    count = int(rng.choice([3, 4, 5, 6], p=[0.25, 0.4, 0.25, 0.1]))
+    count = round(_choose(rng, CROWDS))
     rest = [name for name in CLASSES if name != main]
-    extra = 1 if count >= 5 or rng.random() < 0.4 else 2
-    return [main] * count + [str(name) for name in rng.choice(rest, size=extra)]
+    extra = 1 if count >= FOREGROUND or rng.random() < 0.5 else 2
+    near = [main] * min(count, FOREGROUND) + [str(name) for name in rng.choice(rest, size=extra)]
+    distant = count - min(count, FOREGROUND)
+    if not distant:
+        return _looks(rng, near)
+    color = str(rng.choice(list(COLORS)))
+    far = [_Look(main, color, "plain", "small", far=True)] * distant
+    return far + _looks(rng, near, {main: {color}})
 
 
 def _variety(rng: np.random.Generator) -> list[str]:
-    counts = ((2, 1, 1), (2, 2, 1), (2, 1, 1, 1), (1, 1, 1, 1), (2, 2, 1, 1), (3, 1, 1))
-    pick = counts[int(rng.choice(len(counts), p=[0.2, 0.2, 0.2, 0.15, 0.15, 0.1]))]
+    pick = VARIETIES[int(rng.integers(len(VARIETIES)))]
     weights = np.array([PERSON_WEIGHT if name == "person" else 1.0 for name in CLASSES])
-    names = [str(n) for n in rng.choice(list(CLASSES), size=len(pick), replace=False, p=weights / weights.sum())]
-    return [name for name, count in zip(names, pick, strict=True) for _ in range(count)]
+    names = rng.choice(list(CLASSES), size=len(pick), replace=False, p=weights / weights.sum())
+    return [str(name) for name, count in zip(names, pick, strict=True) for _ in range(count)]
 
 
-def _looks(rng: np.random.Generator, names: list[str]) -> list[tuple[str, str, str]]:
-    """Colour, pattern and size of each object; colours within a class mostly differ."""
-    used: dict[str, set[str]] = {}
+def _looks(rng: np.random.Generator, names: list[str], used: dict[str, set[str]] | None = None) -> list[_Look]:
+    """Colour, pattern and size of each object, in random order; colours within a class mostly differ.
+
+    used: colours that a class has already.
+    """
+    taken = {name: set(colors) for name, colors in (used or {}).items()}
     out = []
-    for name in names:
-        seen = used.setdefault(name, set())
+    for name in rng.permutation(names).tolist():
+        seen = taken.setdefault(name, set())
         free = [c for c in COLORS if c not in seen]
-        color = str(rng.choice(free if free and (not seen or rng.random() < 0.75) else list(COLORS)))
+        color = str(rng.choice(free if free and (not seen or rng.random() < 0.8) else list(COLORS)))
         seen.add(color)
         pattern = str(rng.choice(PATTERNS, p=[0.5, 0.28, 0.22]))
-        out.append((color, pattern, "big" if rng.random() < 0.5 else "small"))
+        out.append(_Look(name, color, pattern, "big" if rng.random() < 0.6 else "small"))
     return out
 
 
-def _place(
-    rng: np.random.Generator, items: list[tuple[str, str]], width: int, height: int
-) -> list[tuple[float, float, float, float]]:
+def _place(rng: np.random.Generator, looks: list[_Look], width: int, height: int) -> list[Box]:
     """Boxes that overlap little: each is the best of a dozen random places; every third object may hide more."""
     side = min(width, height)
-    crowded = 0.92 if len(items) > 5 else 1.0
-    boxes: list[tuple[float, float, float, float]] = []
-    for name, size in items:
-        low, high = SMALL if size == "small" else BIG
-        if size == "big" and len(items) <= 4 and rng.random() < 0.2:
+    near = sum(not look.far for look in looks)
+    room = {2: 1.3, 3: 1.25, 4: 1.12}.get(near, 1.0)
+    boxes: list[Box] = []
+    for look in looks:
+        low, high = FAR if look.far else SMALL if look.size == "small" else BIG
+        if look.size == "big" and near <= 3 and rng.random() < 0.2:
             low, high = HUGE
-        scale = side * crowded * float(rng.uniform(low, high))
-        aspect = CLASSES[name].aspect
-        w, h = scale * aspect**0.5, scale / aspect**0.5
+        scale = side * (1.0 if look.far else room) * float(rng.uniform(low, high))
+        aspect = CLASSES[look.name].aspect
+        w, h = min(scale * aspect**0.5, 0.8 * width), min(scale / aspect**0.5, 0.9 * height)
+        lowest = 0.45 * height if look.far else height - h - 1
         tolerated = 0.35 if rng.random() < 0.33 else 0.08
         best, best_overlap = (0.0, 0.0, w, h), 9.0
         for _ in range(14):
-            box = (float(rng.uniform(1, width - w - 1)), float(rng.uniform(1, height - h - 1)), w, h)
+            box = (float(rng.uniform(1, width - w - 1)), float(rng.uniform(1, lowest)), w, h)
             overlap = max((_overlap(box, other) for other in boxes), default=0.0)
             if overlap < best_overlap:
                 best, best_overlap = box, overlap
@@ -144,7 +176,7 @@ def _place(
     return boxes
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+def _overlap(a: Box, b: Box) -> float:
     """Shared area over the smaller box's area."""
     w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
