@@ -34,7 +34,8 @@ def hash_integers(*parts: int | Int64) -> UInt64:
     """A 64-bit hash of integers or integer arrays (broadcast against each other), order-sensitive."""
     out = np.zeros(1, dtype=np.uint64)
     for part in parts:
-        out = splitmix64(out ^ np.asarray(part, dtype=np.int64).astype(np.uint64))
+        value = np.uint64(part % 2**64) if isinstance(part, int) else part.astype(np.uint64)
+        out = splitmix64(out ^ value)
     return out
 
 
