@@ -373,7 +373,8 @@ def _differences(value: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[s
 
 
 def _explain(schema: type[BaseModel], error: ValidationError, where: object) -> UserError:
-    first = error.errors()[0]
+    # A misspelt key is both unknown and missing under its right name; the first says more.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     location = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         *parents, key = (str(part) for part in first["loc"])
@@ -386,10 +387,17 @@ def _explain(schema: type[BaseModel], error: ValidationError, where: object) -> 
 
 
 def _fields_at(schema: type[BaseModel], parents: list[str]) -> list[str]:
-    current: Any = schema
+    """Keys that may stand below `parents`; positions in lists, keys of mappings and tags of unions are passed over."""
+    here = [schema]
     for part in parents:
-        field = current.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return list(current.model_fields)
-        current = field.annotation
-    return list(current.model_fields)
+        below = [m for s in here if part in s.model_fields for m in _schemas_in(s.model_fields[part].annotation)]
+        here = below or here
+    return list(dict.fromkeys(key for s in here for key in s.model_fields))
+
+
+def _schemas_in(annotation: Any) -> list[type[BaseModel]]:
+    """The schemas that occur in a type: itself, or within a list, mapping, union or annotation."""
+    parts = get_args(annotation)
+    if not parts and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [schema for part in parts for schema in _schemas_in(part)]

@@ -163,11 +163,11 @@ def _progress(task: Task, outcome: Outcome | None, since: float | None) -> JobPr
         return JobProgress(task, "done" if outcome.done else "failed", epoch, 1.0 if outcome.done else 0.0)
     if since is None:
         return JobProgress(task, "waiting", epoch)
-    if state.get("updated", 0) < since or state.get("state") != "running":
+    if state.get("updated", 0) < since:
         return JobProgress(task, "starting", epoch)
-    evaluation = state.get("evaluation")
     share = TRAINING_SHARE if task.job.train else 0.0
-    if evaluation:
+    evaluation = state.get("evaluation") or ({"done": 0, "total": 1} if state["state"] == "done" else None)
+    if evaluation:  # also between training and the first evaluation, when the state is `done` for a moment
         return JobProgress(task, "evaluating", epoch, share + (1 - share) * evaluation["done"] / evaluation["total"])
     steps = state.get("steps_per_epoch", 1) * task.planned.until
     return JobProgress(

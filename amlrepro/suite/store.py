@@ -90,7 +90,7 @@ class Store:
         meta = self.eval_meta(run_id, evaluation.eval_id)
         if meta is None:
             return False
-        return evaluation.checkpoint != "last" or meta["subject"]["epoch"] == run.read_state().get("epoch")
+        return evaluation.checkpoint != "last" or meta["epoch"] == run.read_state().get("epoch")
 
     def eval_meta(self, run_id: str, eval_id: str) -> dict[str, Any] | None:
         """What an evaluation's records are records of; None without records."""

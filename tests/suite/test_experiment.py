@@ -1,0 +1,84 @@
+"""Experiment files: what is accepted and what is said otherwise."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from amlrepro.errors import UserError
+from amlrepro.suite.experiment import experiment_names, load_experiment, load_experiments
+from amlrepro.suite.folder import experiments_folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the experiment files that a test may spoil."""
+    copy = tmp_path / "experiments"
+    shutil.copytree(experiments_folder(), copy)
+    monkeypatch.setenv("AMLRIS_EXPERIMENTS", str(copy))
+    return copy
+
+
+def spoil(folder: Path, old: str, new: str) -> None:
+    path = folder / "table1.yaml"
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+
+
+def test_every_shipped_experiment_loads() -> None:
+    for experiment in load_experiments(["all"]):
+        assert experiment.comment
+        assert experiment.blocks
+
+
+def test_table1_trains_caris_with_and_without_aml_only() -> None:
+    table1 = load_experiment("table1")
+    assert [block.printed for block in table1.blocks] == ["table1_miou", "table1_oiou", "table1_combined"]
+    for block in table1.blocks:
+        assert {key: row.preset for key, row in block.rows.items()} == {"caris": "baseline", "caris_aml": "aml"}
+    assert {row.train for row in table1.block("combined").rows.values()} == {"combined"}
+    assert {row.train for row in table1.block("miou").rows.values()} == {"own"}
+
+
+def test_named_twice_is_once(folder: Path) -> None:
+    assert [e.id for e in load_experiments(["table1", "table1"])] == ["table1"]
+    (folder / "table10.yaml").write_text("{}")
+    (folder / "table2.yaml").write_text("{}")
+    assert experiment_names()[-3:] == ["table1", "table2", "table10"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("preset: baseline", "prest: baseline", "did you mean 'blocks.0.rows.caris.preset'"),
+        ("metric: miou", "metrics: miou", "did you mean 'blocks.0.metric'"),
+        ('title: "Sep', 'titel: "Sep', "did you mean 'blocks.0.title'"),
+        ("at_least: 10", "at_lest: 10", "did you mean"),
+        ("printed: table1_miou", "printed: table1_miuo", "unknown printed table"),
+        ("caris: {model", "cariss: {model", "unknown row 'cariss'"),
+        ("train: combined", "train: combnied", "unknown data set"),
+        ("row: caris\n", "row: caries\n", "unknown row 'caries'"),
+        ("block: oiou", "block: oiuo", "unknown block"),
+        ("id: table1", "id: table2", "file's name"),
+    ],
+)
+def test_mistakes_are_named(folder: Path, old: str, new: str, says: str) -> None:
+    spoil(folder, old, new)
+    with pytest.raises(UserError) as error:
+        load_experiment("table1")
+    assert says in str(error.value)
+
+
+def test_unknown_experiment() -> None:
+    with pytest.raises(UserError, match="unknown experiment 'tabel1'") as error:
+        load_experiment("tabel1")
+    assert "did you mean 'table1'" in str(error.value)
+
+
+def test_missing_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AMLRIS_EXPERIMENTS", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="AMLRIS_EXPERIMENTS"):
+        experiment_names()

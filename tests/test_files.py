@@ -1,0 +1,58 @@
+"""Files that are never half-written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from amlrepro.errors import UserError
+from amlrepro.files import append_jsonl, atomic_path, canonical_hash, read_json, read_jsonl, sha256_file, write_json
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert read_json(path) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        write_json(tmp_path / "a.json", [1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_torn_last_line_is_ignored_and_the_next_row_survives(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    append_jsonl(path, {"step": 1})
+    with path.open("ab") as f:
+        f.write(b'{"step": 2, "lo')
+    assert read_jsonl(path) == [{"step": 1}]
+    append_jsonl(path, {"step": 3})
+    assert read_jsonl(path) == [{"step": 1}, {"step": 3}]
+
+
+def test_hashes(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1
+    assert canonical_hash({"b": 1, "a": [1, 2]}) == hashlib.sha256(b'{"a":[1,2],"b":1}').hexdigest()[:12]
+    assert canonical_hash({"a": [1, 2], "b": 1}) == canonical_hash({"b": 1, "a": [1, 2]})
+
+
+def test_broken_json_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text("{")
+    with pytest.raises(UserError, match=r"state\.json"):
+        read_json(path)
