@@ -120,7 +120,7 @@ def _circumstances(metas: list[dict[str, Any]], request: Request) -> dict[str, A
     """How a cell was scored, from the evaluations' own files."""
     evaluation = request.eval
     owner = metas[0].get("split_by") or dataset_spec(evaluation.dataset).partition(evaluation.split_by).split_by
-    epochs = {m["subject"]["epoch"] for m in metas if isinstance(m.get("subject"), dict) and "epoch" in m["subject"]}
+    epochs = {m["epoch"] for m in metas if "epoch" in m}
     return {
         "scored_at": metas[0].get("scored_at", evaluation.resolution),
         "split_by": owner,

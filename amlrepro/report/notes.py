@@ -89,7 +89,7 @@ def _unverified(plan: Plan) -> list[str]:
     if plan.profile != "paper":
         out.append(f"Profile {plan.profile}: not the paper's schedule, so differences contain that of the schedules.")
     out.append(
-        f"The reading '{plan.preset}' of the masking method is unverified: it has not been tested against the printed "
+        f"The reading of the masking method ({plan.preset}) is unverified: it has not been tested against the printed "
         "statistics."
     )
     out.append(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from amlrepro.config import EvalConfig, dump_config
-from amlrepro.files import append_jsonl, write_json, write_text
+from amlrepro.files import write_json, write_text
 from amlrepro.metrics.records import Records
 from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.inputs import Inputs
@@ -48,7 +49,9 @@ def write_records(store: Store, run: PlannedRun, evaluation: EvalConfig, records
     meta = {
         "eval_id": evaluation.eval_id,
         "eval": evaluation.model_dump(mode="json"),
-        "subject": {"kind": "run", "run_id": run.run_id, "checkpoint": evaluation.checkpoint, "epoch": run.until},
+        "run_id": run.run_id,
+        "checkpoint": evaluation.checkpoint,
+        "epoch": run.until,
         "samples": len(records),
         "records_sha256": records.digest(),
         "split_by": "umd" if evaluation.dataset == "refcocog" else "unc",
@@ -63,9 +66,9 @@ def finish_run(store: Store, run: PlannedRun, weak: float | None = None) -> None
     folder = store.run(run.run_id)
     write_text(folder.config, dump_config(run.config))
     folder.write_state("done", epoch=run.until)
-    for epoch in range(1, run.until + 1):
-        row = {"kind": "epoch", "epoch": epoch, "step": 12 * epoch, "loss": 1 / epoch}
-        append_jsonl(folder.history, row if weak is None else {**row, "weak_blocks": weak})
+    masking = {} if weak is None else {"weak_blocks": weak}
+    rows = [{"kind": "epoch", "epoch": e, "step": 12 * e, "loss": 1 / e, **masking} for e in range(1, run.until + 1)]
+    write_text(folder.history, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def fill(store: Store, plan: Plan, *, samples: int = 120, images: int = 30, shift: float = 0.0) -> None:
