@@ -87,6 +87,7 @@ def resolve(
     for where, layer in layers:
         values = merge(values, nest(layer))
         config = parse_config(values, where)
+    spec.resolve_options(config)
     return config
 
 
