@@ -20,6 +20,7 @@ from amlrepro.cli.options import (
     StoreOption,
     headline,
     open_plan,
+    wide_console,
 )
 
 if TYPE_CHECKING:
@@ -67,11 +68,9 @@ def report(
 
 def print_report(result: ReportResult) -> None:
     """Print the tables at the terminal's width and say where the files are."""
-    from rich.console import Console
-
     from amlrepro.report.terminal import terminal
 
-    console = Console(highlight=False)
+    console = wide_console()
     for table in result.tables:
         for part in terminal(table, console.width):
             console.print(part)

@@ -90,6 +90,19 @@ def test_read_only_store_is_still_reported(tmp_path: Path, monkeypatch: pytest.M
     assert read_image_sums(meta, ["miou"]).value("miou") == 50.0
 
 
+def test_an_evaluation_made_anew_meanwhile_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = write_evaluation(tmp_path, [(1, 5, 10)])
+
+    def evaluate_again(*_: object) -> None:
+        write_evaluation(tmp_path, [(1, 8, 10)])
+
+    monkeypatch.setattr(summary, "_write_sums", evaluate_again)
+    write_summary(meta)
+    assert "summary" not in read_json(meta)
+    monkeypatch.undo()
+    assert read_metric(meta, "oiou").value == 80.0
+
+
 def test_undefined_metric_is_null_not_nan(tmp_path: Path) -> None:
     meta = write_evaluation(tmp_path, [])
     write_summary(meta)
