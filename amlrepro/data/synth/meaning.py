@@ -31,14 +31,12 @@ class Noun:
     size: str | None = None
 
     def fits(self, item: SceneObject) -> bool:
-        return all(
-            wanted is None or wanted == found
-            for wanted, found in (
-                (self.name, item.name),
-                (self.color, item.color),
-                (self.pattern, item.pattern),
-                (self.size, item.size),
-            )
+        """Whether the object is of this class and has the named attributes."""
+        return (
+            self.name in (None, item.name)
+            and self.color in (None, item.color)
+            and self.pattern in (None, item.pattern)
+            and self.size in (None, item.size)
         )
 
 
