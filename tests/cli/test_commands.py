@@ -1,0 +1,199 @@
+"""Commands as typed: what they print, what they write, and what they say of mistakes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from amlrepro.cli.main import main
+from amlrepro.config import RunConfig, dump_config
+from amlrepro.files import write_text
+from amlrepro.suite.folder import experiments_folder
+from amlrepro.suite.store import Store
+
+OWN_TABLE = """# Table 2 without DETRIS.
+id: own
+title: "AML on CARIS"
+blocks:
+  - id: oiou
+    title: "RefCOCO+ oIoU"
+    printed: table2
+    metric: oiou
+    rows:
+      caris: {preset: baseline}
+      caris_aml: {preset: aml}
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and no settings of the user's."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("AMLRIS_CONFIG", str(tmp_path / "none.yaml"))
+    monkeypatch.delenv("AMLRIS_DATA", raising=False)
+    return work
+
+
+def call(*arguments: str) -> int:
+    """Exit code of `amlris ...`."""
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    return int(end.value.code or 0)
+
+
+def test_help_and_plan_load_neither_torch_nor_pandas(elsewhere: Path) -> None:
+    code = """
+import sys
+from amlrepro.cli.main import main
+for arguments in (["--help"], ["run", "--help"], ["plan", "table1", "--profile", "demo"], ["status"]):
+    try:
+        main(arguments)
+    except SystemExit as end:
+        assert not end.code, end.code
+heavy = {"torch", "pandas", "transformers", "timm", "torchvision", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=elsewhere, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "table1"], ["no data root", "--data-root", "AMLRIS_DATA", "--profile demo"]),
+        (["plan", "table1", "--profile", "pilot"], ["no data root", "--assume-data"]),
+        (["run", "tabel1", "--profile", "demo"], ["unknown experiment 'tabel1'", "'table1'"]),
+        (["run", "table1", "--profile", "dmeo"], ["unknown profile 'dmeo'", "'demo'"]),
+        (["run", "table1", "--profile", "demo", "--set", "afm.tua=0.3"], ["unknown key 'afm.tua'", "'afm.tau'"]),
+        (["run", "table1", "--profile", "demo", "--set", "afm.tau=high"], ["afm.tau", "'high'"]),
+        (["run", "table1", "--profile", "demo", "--set", "train.horizon=2.5"], ["train.horizon", "2.5"]),
+        (["run", "table1", "--profile", "demo", "--set", "model.options.layrs=2"], ["layrs", "layers"]),
+        (["run", "table1", "--profile", "demo", "--preset", "infered"], ["unknown preset", "'inferred'"]),
+        (["run", "table1", "--profile", "demo", "--seeds", "x"], ["seeds are whole numbers"]),
+        (["run", "table1", "--profile", "demo", "--device", "gpu"], ["exec.device"]),
+        (["run", "table1", "--profile", "demo", "--executor", "slurm"], ["SLURM is not available"]),
+        (["run", "table1", "--profile", "demo", "--executor", "loacl"], ["unknown executor", "'local'"]),
+        (["run", "table1", "--profile", "demo", "--data-root", "nowhere"], ["not a folder", "nowhere"]),
+        (["run", "table1", "--data-root", "nowhere"], ["not a folder", "nowhere"]),
+        (["status", "--profile", "papr"], ["unknown profile 'papr'", "'paper'"]),
+        (["logs", "nothing"], ["unknown run 'nothing'"]),
+    ],
+)
+def test_mistakes_exit_with_2_and_one_message_and_write_nothing(
+    arguments: list[str], says: list[str], elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*arguments) == 2
+    output = capsys.readouterr()
+    assert output.err.count("error:") == 1
+    assert "Traceback" not in output.err
+    for text in says:
+        assert text in output.err
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_variable_or_a_settings_file_cannot_turn_the_demo_into_real_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AMLRIS_DATA", str(tmp_path))
+    assert call("plan", "table1", "--profile", "demo") == 0
+    assert capsys.readouterr().out.startswith("profile demo (small models, synthetic data) | synthetic data")
+
+
+def test_first_line_says_profile_data_and_preset(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shared / "data" / "refcoco_mini"
+    arguments = ["--data-root", str(root), "--preset", "literal", "--seeds", "0", "1"]
+    assert call("run", "table1", "--profile", "demo", "--dry-run", *arguments) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == f"profile demo | real data in {root} | AML preset literal | seeds 0, 1"
+
+
+def test_plan_of_the_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("plan", "table1", "--assume-data") == 0
+    text = capsys.readouterr().out
+    assert "8 unique trainings" in text
+    assert "without sharing 14 trainings" in text
+    assert "327.7 A800 hours" in text  # 25.2 + 25.1 + 25.1 + 75.4 + 29.5 + 29.5 + 29.4 + 88.4, unrounded
+    assert "provisional" in text
+
+
+def test_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("plan", "table1", "--profile", "demo", "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert len(plan["runs"]) == 8
+    assert plan["a800_hours"] is None
+    assert plan["evaluations"] == sum(len(run["evaluations"]) for run in plan["runs"]) == 33
+    assert {run["state"] for run in plan["runs"]} == {"absent"}
+
+
+def test_status_and_logs(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = RunConfig().run_id
+    run = Store(elsewhere / "results", "paper").run(run_id)
+    write_text(run.config, dump_config(RunConfig()))
+    run.write_state("failed", epoch=7, horizon=50, reason="image missing\n  where: a.jpg")
+    write_text(run.log, "first\nsecond\nthird\n")
+    assert call("status", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["run_id"], row["state"], row["epoch"], row["stale"]) == (run_id, "failed", 7, False)
+    assert call("status") == 0
+    assert "image missing" in capsys.readouterr().out
+    assert call("logs", run_id[:12], "--lines", "2") == 0
+    assert capsys.readouterr().out == "second\nthird\n"
+
+
+def test_a_full_disk(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("amlrepro.data.synth.ensure_synth", lambda *_, **__: None)
+    monkeypatch.setattr(os, "replace", full)
+    assert call("run", "table1", "--profile", "smoke") == 2
+    error = capsys.readouterr().err
+    assert error.count("error:") == 1
+    assert "the disk is full" in error
+    assert not [path for path in elsewhere.rglob("*") if path.is_file()]
+
+
+@pytest.mark.slow
+def test_a_new_table_is_one_file_and_runs_from_end_to_end(
+    elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Trains, evaluates, reports; then does nothing but report; then evaluates only what was lost."""
+    folder = tmp_path / "experiments"
+    shutil.copytree(experiments_folder(), folder)
+    (folder / "own.yaml").write_text(OWN_TABLE, "utf-8")
+    monkeypatch.setenv("AMLRIS_EXPERIMENTS", str(folder))
+    command = ["run", "own", "--profile", "smoke", "--device", "cpu", "--jobs", "2"]
+    assert call(*command) == 0
+    first = capfd.readouterr().out
+    assert "2 of 2 runs to do, 2 at a time" in first
+    runs = elsewhere / "results" / "smoke" / "runs"
+    weights = {path: path.stat().st_mtime_ns for path in runs.glob("*/checkpoints/last.safetensors")}
+    assert len(weights) == 2
+    assert len(list(runs.glob("*/evals/*.parquet"))) == 2 * 3
+
+    assert call(*command) == 0
+    second = capfd.readouterr().out
+    assert "to do" not in second
+    assert table_of(second) == table_of(first)
+
+    lost = next(iter(runs.glob("*/evals/*testA*.parquet")))
+    lost.unlink()
+    assert call(*command) == 0
+    assert "1 of 2 runs to do, 1 at a time" in capfd.readouterr().out
+    assert lost.exists()
+    assert {path: path.stat().st_mtime_ns for path in weights} == weights
+
+
+def table_of(output: str) -> str:
+    """What was printed from the table's watermark on."""
+    return output[output.index("SYNTHETIC DATA") :]
