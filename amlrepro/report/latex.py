@@ -106,7 +106,7 @@ def _block(block: BlockData, width: int) -> list[str]:
 def _line(line: Line, columns: tuple[Column, ...]) -> str:
     label = escape(line.label) + (r"\ensuremath{^\ddagger}" if line.llm else "")
     if line.kind == "here":
-        label = rf"\quad ours: {label} \scriptsize({escape(line.detail)})"
+        label = rf"\hangindent=2em\hangafter=1\quad ours: {label} \scriptsize({escape(line.detail)})"
     elif line.kind in ("difference", "interval"):
         label = rf"\quad\scriptsize {label}"
     elif line.kind == "cited":
@@ -133,7 +133,7 @@ def _entry(entry: Entry, line: Line) -> str:
 
 
 def _notes(table: TableData) -> list[str]:
-    out = [r"\noindent " + escape(" ".join(table.notes)) + r"\par"]
+    out = [r"\scriptsize\noindent " + escape(" ".join(table.notes)) + r"\par"]
     if table.footnotes:
         notes = [rf"\textsuperscript{{{n}}}\,{escape(text)}" for n, text in enumerate(table.footnotes, 1)]
         out.append(r"\smallskip\noindent " + r";\quad ".join(notes) + r".\par")
