@@ -70,6 +70,7 @@ class Session:
         """First writes: configuration, provenance, state; drop what lies beyond the point training goes on from."""
         self.run.checkpoints.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_torn(self.run.checkpoints)
+        self.run.beat()
         if not self.run.config.exists():
             write_text(self.run.config, dump_config(self.config))
         self.journal.forget_after(self.step, self.closed)

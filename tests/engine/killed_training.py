@@ -53,19 +53,22 @@ def at_call(n: int, action: Callable[..., None], original: Callable[..., Any]) -
 def arm(plan: list[Any]) -> None:
     """Prepare this process to kill itself as planned."""
     kind, *values = plan
+    files: Any = checkpoint
+    rows: Any = history
     if kind == "update":
-        Session.after_update = at_call(values[0], lambda *_: die(), Session.after_update)  # type: ignore[method-assign]
+        session: Any = Session
+        session.after_update = at_call(values[0], lambda *_: die(), session.after_update)
     elif kind == "write":
-        save = checkpoint.save_file
+        save = files.save_file
 
         def torn(tensors: Any, path: Path, metadata: Any) -> None:
             save(tensors, path, metadata=metadata)
             os.truncate(path, int(path.stat().st_size * values[1]))
             die()
 
-        checkpoint.save_file = at_call(values[0], torn, save)
+        files.save_file = at_call(values[0], torn, save)
     elif kind == "written":
-        checkpoint.write_json = at_call(values[0], lambda *_: die(), checkpoint.write_json)  # type: ignore[attr-defined]
+        files.write_json = at_call(values[0], lambda *_: die(), files.write_json)
     elif kind == "row":
 
         def half(path: Path, row: dict[str, Any]) -> None:
@@ -74,7 +77,7 @@ def arm(plan: list[Any]) -> None:
                 f.write(text[: len(text) // 2])
             die()
 
-        history.append_jsonl = at_call(values[0], half, history.append_jsonl)  # type: ignore[attr-defined]
+        rows.append_jsonl = at_call(values[0], half, rows.append_jsonl)
 
 
 def child(root: Path, run: RunDir, changes: dict[str, Any], plan: list[Any] | None) -> int:

@@ -19,7 +19,7 @@ from amlrepro.rundir import RunDir
 pytestmark = pytest.mark.slow
 DRIVER = Path(__file__).with_name("killed_training.py")
 TIMINGS = ("images_per_s", "eta_s", "memory_mb", "seconds")
-CHANGES = {"exec.milestones": [1, 2], "exec.validate_at": [1, 2, 3], "exec.log_every": 5}
+CHANGES: dict[str, Any] = {"exec.milestones": [1, 2], "exec.validate_at": [1, 2, 3], "exec.log_every": 5}
 KILLED = -9
 
 
@@ -45,7 +45,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list
     """All runs of this file from one driver (one import of the libraries): their folder, and how children ended."""
     folder = tmp_path_factory.mktemp("resume")
     root = make_refer(folder / "data", train=8, val=2)
-    always, rarely = {"exec.checkpoint_seconds": 0, "exec.workers": 2}, {"exec.checkpoint_seconds": 1e9}
+    always: dict[str, Any] = {"exec.checkpoint_seconds": 0, "exec.workers": 2}
+    rarely: dict[str, Any] = {"exec.checkpoint_seconds": 1e9}
     jobs: list[tuple[str, dict[str, Any], list[list[Any]]]] = [
         ("plain", {}, []),
         ("aml", AML, []),
@@ -57,7 +58,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list
         ("pieces", {}, []),
     ]
     place = {"first epoch": "pieces", "second epoch": "pieces"}
-    listed = [[str(folder / place.get(name, name)), {**CHANGES, **changes}, how] for name, changes, how in jobs]
+    listed: list[Any] = [
+        [str(folder / place.get(name, name)), {**CHANGES, **changes}, how] for name, changes, how in jobs
+    ]
     command = [sys.executable, str(DRIVER), str(root), json.dumps(listed)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
