@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from amlrepro.models.caris.spec import CarisOptions
-from amlrepro.models.layers.deformable import DeformableAttention, Shapes, reference_points
-from amlrepro.models.layers.position import sine_position
+from amlrepro.models.layers.convolution import ConvNorm, top_down
+from amlrepro.models.layers.deformable import DeformableAttention, Shapes
+from amlrepro.models.layers.mlp import MLP
+from amlrepro.models.layers.multiscale import geometry
 
 _SCORE_LIMIT = 50000.0  # keeps scores finite in float16
-
-
-@lru_cache(maxsize=8)
-def _geometry(shapes: tuple[tuple[int, int], ...], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Sine codes [M, C] and reference points [M, 2] of the levels; never inference tensors, as training reuses them."""
-    with torch.inference_mode(False), torch.no_grad():
-        codes = [sine_position(height, width_, width, device) for height, width_ in shapes]
-        return torch.cat(codes), reference_points(shapes, device)
 
 
 class Attention(nn.Module):
@@ -50,19 +43,6 @@ class Attention(nn.Module):
         if bias is not None:
             scores = scores + F.pad(bias, (0, scores.shape[-1] - bias.shape[-1]))[:, None, None, :]
         out: Tensor = self.out_proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
-        return out
-
-
-class MLP(nn.Module):
-    """Two linears with a ReLU between them."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.fc2(F.relu(self.fc1(x)))
         return out
 
 
@@ -109,20 +89,13 @@ class DecoderLayer(nn.Module):
         return vision, text
 
 
-class ConvNorm(nn.Module):
-    """Convolution and GroupNorm."""
-
-    def __init__(self, inputs: int, options: CarisOptions, kernel: int, bias: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, options.width, kernel, padding=kernel // 2, bias=bias)
-        self.gn = nn.GroupNorm(options.groups, options.width, eps=1e-5)
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
-        if self.conv.bias is not None:
-            nn.init.zeros_(self.conv.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.gn(self.conv(x))
-        return out
+def conv_norm(inputs: int, options: CarisOptions, kernel: int, bias: bool) -> ConvNorm:
+    """Convolution and GroupNorm, initialised as the official code does."""
+    layer = ConvNorm(inputs, options.width, options.groups, kernel, bias)
+    nn.init.kaiming_normal_(layer.conv.weight, mode="fan_out", nonlinearity="relu")
+    if layer.conv.bias is not None:
+        nn.init.zeros_(layer.conv.bias)
+    return layer
 
 
 @dataclass
@@ -142,14 +115,14 @@ class PixelDecoder(nn.Module):
         super().__init__()
         width = options.width
         finest, *others = options.stage_widths
-        self.input_convs = nn.ModuleList(ConvNorm(inputs, options, 1, bias=True) for inputs in reversed(others))
+        self.input_convs = nn.ModuleList(conv_norm(inputs, options, 1, bias=True) for inputs in reversed(others))
         self.level_encoding = nn.Embedding(len(others), width)
         self.lang_in_linear = nn.Linear(options.text_width, width)
         self.lang_in_norm = nn.LayerNorm(width, eps=1e-5)
         self.vis_prompts = nn.Embedding(options.visual_prompts, width)
         self.layers = nn.ModuleList(DecoderLayer(options) for _ in range(options.layers))
-        self.lateral_convs = nn.ModuleList([ConvNorm(finest, options, 1, bias=False)])
-        self.output_convs = nn.ModuleList([ConvNorm(width, options, 3, bias=False)])
+        self.lateral_convs = nn.ModuleList([conv_norm(finest, options, 1, bias=False)])
+        self.output_convs = nn.ModuleList([conv_norm(width, options, 3, bias=False)])
         self.mask_feature = nn.Sequential(
             nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1)
         )
@@ -164,7 +137,7 @@ class PixelDecoder(nn.Module):
         shapes = tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps)
         sizes = [height * width for height, width in shapes]
         vision = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], 1)
-        codes, reference = _geometry(shapes, vision.shape[-1], vision.device)
+        codes, reference = geometry(shapes, vision.shape[-1], vision.device)
         counts = torch.tensor(sizes, device=vision.device)
         position = (codes + self.level_encoding.weight.repeat_interleave(counts, 0, output_size=sum(sizes)))[None]
         prompts = self.vis_prompts.weight.expand(vision.shape[0], -1, -1)
@@ -181,7 +154,5 @@ class PixelDecoder(nn.Module):
     def _mask_feature(self, finest: Tensor, tokens: Tensor, shape: tuple[int, int]) -> Tensor:
         """FPN step (caris.md 5.5): the finest map and the finest decoded level -> [B, C, h, w]."""
         top = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *shape)
-        x = self.lateral_convs[0](finest)
-        x = x + F.interpolate(top, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        out: Tensor = self.mask_feature(F.relu(self.output_convs[0](x)))
+        out: Tensor = self.mask_feature(top_down(finest, top, self.lateral_convs[0], self.output_convs[0]))
         return out

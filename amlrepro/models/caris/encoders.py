@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amlrepro.errors import UserError
+from amlrepro.models.backbones.bert import build_bert
+from amlrepro.models.backbones.swin_stages import SwinStages
 from amlrepro.models.caris.spec import CarisOptions
 
 
-class VisualEncoder(nn.Module):
+class VisualEncoder(SwinStages):
     """timm's Swin; each stage's output, before the next stage's downsampling, through its own LayerNorm."""
-
-    def __init__(self, options: CarisOptions, image_size: int) -> None:
-        from timm.models.swin_transformer import SwinTransformer
-
-        super().__init__()
-        self.window = options.window
-        self.patch_size = options.patch_size
-        self.swin: Any = SwinTransformer(
-            img_size=image_size,
-            patch_size=options.patch_size,
-            window_size=options.window,
-            embed_dim=options.embed_dim,
-            depths=options.depths,
-            num_heads=options.heads,
-            num_classes=0,
-            drop_path_rate=options.drop_path,
-            always_partition=True,
-        )
-        self.swin.norm = nn.Identity()
-        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-5) for width in options.stage_widths)
-        self._size = (image_size, image_size)
-
-    def fit(self, height: int, width: int) -> None:
-        """Prepare the shifted-window masks for an input size; they are kept until another size comes."""
-        if self._size == (height, width):
-            return
-        if height % self.patch_size or width % self.patch_size:
-            raise UserError(
-                "the image sides must be multiples of the patch size",
-                found=f"{height} x {width}",
-                expected=f"multiples of {self.patch_size}",
-            )
-        with torch.inference_mode(False):
-            self.swin.set_input_size(img_size=(height, width), window_size=self.window, always_partition=True)
-        self._size = (height, width)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """image [B, 3, H, W] -> one map a stage, [B, C_i, H / (p 2^i), W / (p 2^i)], finest first."""
@@ -65,21 +29,8 @@ class TextEncoder(nn.Module):
     """transformers' BERT without pooler; prompts join after the embedding layer."""
 
     def __init__(self, options: CarisOptions, vocab_size: int) -> None:
-        from transformers import BertConfig, BertModel
-
         super().__init__()
-        config = BertConfig(
-            vocab_size=vocab_size,
-            hidden_size=options.text_width,
-            num_hidden_layers=options.text_layers,
-            num_attention_heads=options.text_heads,
-            intermediate_size=options.text_mlp,
-            max_position_embeddings=options.text_positions,
-            hidden_dropout_prob=options.text_dropout,
-            attention_probs_dropout_prob=options.text_dropout,
-            attn_implementation="eager",
-        )
-        self.bert: Any = BertModel(config, add_pooling_layer=False)
+        self.bert = build_bert(options, vocab_size)
 
     def forward(self, input_ids: Tensor, mask: Tensor, prompts: Tensor) -> Tensor:
         """ids, mask [B, L]; prompts [B, P, D] -> [B, L + P, D]. Every token sees the prompts."""

@@ -33,9 +33,9 @@ TABLE: tuple[tuple[str, str], ...] = (
 # Official Swin keeps a downsampling layer at the end of its stage, timm at the start of the next.
 _DOWNSAMPLE = re.compile(r"(?<=swin\.layers\.)(\d+)(?=\.downsample\.)")
 
+_CLASS_WEIGHTS = ("criterion.seg_criterion.weight", "criterion.ce_loss.weight")  # CARIS's files, AMLRIS's files
 _IGNORED = re.compile(
-    r"criterion\.(seg_criterion|ce_loss)\.weight$"
-    r"|.*\.attn\.relative_position_index$"
+    r".*\.attn\.relative_position_index$"
     r"|.*\.attn_mask$"
     r"|aug\.(text_proj|fuse_gate)\.(weight|bias)$"
     r"|backbone\.lang_encoder\.embeddings\.position_ids$"
@@ -63,7 +63,7 @@ def translate(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[st
     """Official tensors under our names, the keys known and ignored, and the keys that are not CARIS's."""
     ours, ignored, foreign = {}, [], []
     for key, value in tensors.items():
-        if _IGNORED.match(key):
+        if key in _CLASS_WEIGHTS or _IGNORED.match(key):
             ignored.append(key)
             continue
         name = our_name(key)
@@ -116,8 +116,9 @@ def infer_options(tensors: Mapping[str, Tensor], **known: Any) -> CarisOptions:
 def load(source: str | Path | Mapping[str, Any], image_size: int | None = None, **known: Any) -> CARIS:
     """An official checkpoint (CARIS's or AMLRIS's) as our model, in evaluation mode.
 
-    Every parameter must be there and nothing may be left over but what caris.md 13.1 lists. image_size: the input size
-    asked for; one at which the official result cannot be had exactly is refused. Raises `UserError`.
+    Every parameter must be there and nothing may be left over but what caris.md 13.1 lists. The loss keeps the class
+    weights of the file. image_size: the input size asked for; one at which the official result cannot be had exactly is
+    refused. known: sizes that the tensors do not show (see `infer_options`). Raises `UserError`.
     """
     where: object = "a state dict in memory" if isinstance(source, Mapping) else source
     tensors = read_tensors(source)
@@ -142,6 +143,9 @@ def load(source: str | Path | Mapping[str, Any], image_size: int | None = None, 
     with torch.random.fork_rng(devices=[]):
         model = CARIS(options, vocabulary, image_size=image_size or 2 * options.size_multiple)
     load_strict(model, ours, where, foreign)
+    for key in _CLASS_WEIGHTS:
+        if key in tensors:
+            model.class_weights.copy_(tensors[key])
     model.exact_sizes_only = True
     return model.eval()
 
@@ -165,7 +169,7 @@ def to_official(model: CARIS) -> dict[str, Tensor]:
         for number, block in enumerate(layer.blocks):
             name = f"backbone.vis_encoder.layers.{stage}.blocks.{number}.attn.relative_position_index"
             out[name] = block.attn.relative_position_index.detach().cpu().clone()
-    out["criterion.seg_criterion.weight"] = model.class_weights.detach().cpu().clone()
+    out[_CLASS_WEIGHTS[0]] = model.class_weights.detach().cpu().clone()
     return out
 
 

@@ -22,14 +22,14 @@ def sample_levels(value: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
     batch, _, heads, dim = value.shape
     queries = locations.shape[1]
     maps = value.permute(0, 2, 3, 1).flatten(0, 1)
-    grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)
-    factors = weights.transpose(1, 2).reshape(batch * heads, 1, queries, -1)
-    samples, start = [], 0
-    for level, (height, width) in enumerate(shapes):
+    # One level after another, queries innermost: whole rows for the sampler, and never all samples in memory.
+    grids = (2 * locations - 1).permute(3, 0, 2, 4, 1, 5).flatten(1, 2)
+    factors = weights.permute(3, 0, 2, 4, 1).flatten(1, 2).unsqueeze(2)
+    out, start = value.new_zeros(()), 0
+    for (height, width), grid, factor in zip(shapes, grids, factors, strict=True):
         part = maps[:, :, start : start + height * width].reshape(batch * heads, dim, height, width)
-        samples.append(F.grid_sample(part, grids[:, :, level], align_corners=False))
+        out = out + (F.grid_sample(part, grid, align_corners=False) * factor).sum(2)
         start += height * width
-    out = (torch.cat(samples, -1) * factors).sum(-1)
     return out.view(batch, heads * dim, queries).transpose(1, 2)
 
 
