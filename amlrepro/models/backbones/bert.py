@@ -1,10 +1,10 @@
-"""Public BERT files into transformers' module (caris.md 13.7)."""
+"""transformers' BERT by the models' options, and public files into it (caris.md 13.7)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -12,6 +12,41 @@ from amlrepro.models.backbones.fit import load_fitting
 from amlrepro.models.checkpoint_file import read_tensors
 
 _OLD_NORM = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+
+
+class BertSizes(Protocol):
+    """Sizes of a BERT, as the models' options name them."""
+
+    @property
+    def text_width(self) -> int: ...
+    @property
+    def text_layers(self) -> int: ...
+    @property
+    def text_heads(self) -> int: ...
+    @property
+    def text_mlp(self) -> int: ...
+    @property
+    def text_positions(self) -> int: ...
+    @property
+    def text_dropout(self) -> float: ...
+
+
+def build_bert(sizes: BertSizes, vocab_size: int) -> Any:
+    """transformers' `BertModel` without pooler, fresh."""
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=sizes.text_width,
+        num_hidden_layers=sizes.text_layers,
+        num_attention_heads=sizes.text_heads,
+        intermediate_size=sizes.text_mlp,
+        max_position_embeddings=sizes.text_positions,
+        hidden_dropout_prob=sizes.text_dropout,
+        attention_probs_dropout_prob=sizes.text_dropout,
+        attn_implementation="eager",
+    )
+    return BertModel(config, add_pooling_layer=False)
 
 
 def load_bert(bert: nn.Module, source: str | Path | Mapping[str, Any]) -> None:
