@@ -120,7 +120,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "decoder_mlp": 48,
     },
     "demo": {
-        "vision_width": 96,
+        "vision_width": 64,
         "vision_layers": 4,
         "vision_heads": 4,
         "position_grid": 8,
