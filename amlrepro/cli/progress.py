@@ -90,7 +90,7 @@ def describe(job: JobProgress) -> dict[str, str]:
         "epoch": f"{job.epoch}/{job.task.planned.until}" if job.phase != "waiting" else "",
         "loss": f"{job.loss:.4f}" if at_work and job.loss is not None else "",
         "images/s": f"{job.images_per_s:.1f}" if at_work and job.images_per_s else "",
-        "left": duration(job.eta_s) if at_work and job.eta_s is not None else "",
+        "left": duration(job.eta_s) if at_work and job.images_per_s and job.eta_s is not None else "",
     }
 
 
