@@ -54,7 +54,8 @@ class TextEncoder(nn.Module):
         tower = self.clip.text_model
         x = tower.embeddings(input_ids=input_ids)
         length = int(input_ids.shape[1])
-        causal = torch.full((length, length), float("-inf"), dtype=x.dtype, device=x.device).triu(1)[None, None]
+        causal = torch.full((length, length), float("-inf"), dtype=x.dtype, device=x.device).triu(1)
+        causal = causal.expand(len(x), 1, -1, -1)
         for i, layer in enumerate(tower.encoder.layers):
             x = x + layer.self_attn(layer.layer_norm1(x), attention_mask=causal)[0]
             update = layer.mlp(layer.layer_norm2(x))
