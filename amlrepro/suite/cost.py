@@ -8,28 +8,33 @@ from amlrepro.suite.printed import load_printed
 
 # Table 9 names no data set; its rates are read as those of RefCOCO+ (Q31). Cost is proportional to training refs (Q46).
 _RATE_REFS = 42278
-_RATE_ROWS = {("caris", False): "caris", ("caris", True): "caris_aml"}
+_RATE_ROWS = {
+    ("caris", False): "caris",
+    ("caris", True): "caris_aml",
+    ("detris", False): "detris",
+    ("detris", True): "detris_aml",
+}
 
 
-def train_refs(dataset: str, split_by: str | None = None) -> int | None:
+def official_refs(dataset: str, split_by: str | None = None) -> int | None:
     """Referents of the official training split; of `combined` the sum of the three, an upper bound (Q26)."""
     if dataset == COMBINED:
-        parts = [train_refs(name, owner) for name, owner in COMBINED_PARTS]
+        parts = [official_refs(name, owner) for name, owner in COMBINED_PARTS]
         return sum(n for n in parts if n is not None)
     return DATASETS[dataset].partition(split_by).splits["train"].refs
 
 
-def training_hours(config: RunConfig, epochs: int) -> float | None:
-    """A800 hours of `epochs` epochs; None where the paper's rates say nothing (other models, sizes or resolutions).
+def training_hours(config: RunConfig, epochs: int, refs: int | None) -> float | None:
+    """A800 hours of `epochs` epochs over `refs` referents; None where the paper's rates say nothing (other models,
+    sizes or resolutions).
 
     The random mask is charged at the baseline's rate: it needs no stage one.
     """
     row = _RATE_ROWS.get((config.model.name, config.strategy == "aml"))
     if row is None or config.model.size != "base" or config.model.options or config.data.image_size != 448:
         return None
-    refs = train_refs(config.data.train, config.data.split_by)
     minutes = load_printed("table9").value(row, "time_min_per_epoch")
     if refs is None or minutes is None:
         return None
-    visited = min(refs, config.train.epoch_refs or refs)
+    visited = config.train.epoch_refs or refs
     return minutes / 60 * epochs * visited / _RATE_REFS

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from amlrepro.config import RunConfig
-from amlrepro.data.digest import available_splits, data_digest
-from amlrepro.data.specs import COMBINED, dataset_spec
+from amlrepro.data.digest import available_splits, data_digest, split_counts
+from amlrepro.data.specs import COMBINED, COMBINED_PARTS, dataset_spec
 from amlrepro.data.synth import synth_digest
+from amlrepro.suite.cost import official_refs
 from amlrepro.suite.weights import weight_digests
 
 
@@ -47,6 +48,15 @@ class Inputs:
             known = ("train",) if dataset == COMBINED else dataset_spec(dataset).partition(split_by).splits
             return None if split in known else f"{dataset} has no split {split}"
         return _splits(self.root, dataset, split_by).get(split, f"{dataset} has no split {split}")
+
+    def train_refs(self, dataset: str, split_by: str | None = None) -> int | None:
+        """Referents of a training split, for its cost; of `combined` the sum of its parts. None for synthetic data."""
+        if self.source == "synth":
+            return None
+        if self.root is None:
+            return official_refs(dataset, split_by)
+        parts = COMBINED_PARTS if dataset == COMBINED else ((dataset, split_by),)
+        return sum(split_counts(self.root, name, owner).get("train", 0) for name, owner in parts)
 
     def execution(self) -> dict[str, Any]:
         """`exec` keys that say where the data and weights lie."""

@@ -30,7 +30,7 @@ class PlannedRun:
     config: fully resolved, `exec` included. until: epochs to train. milestones: epochs whose weights are kept.
     evals: evaluations asked for, each once. used_by: `experiment/block/row` it feeds. preset: the method's name
     (`baseline`, `inferred`, ...). cost_hours: A800 hours by the paper's rates, None where these say nothing (small
-    models). refs: referents an epoch visits, None where unknown.
+    models). refs: referents of its training split, None for synthetic data.
     """
 
     config: RunConfig

@@ -144,7 +144,9 @@ class _Builder:
             raise UserError("a run cannot be that long", where="exec.until", found=until, expected=expected)
         milestones = tuple(sorted({*config.exec.milestones, *([until] if until < config.train.horizon else [])}))
         config = config.with_changes({"exec.until": until, "exec.milestones": milestones})
-        run = PlannedRun(config, describe(config), until, milestones, cost_hours=training_hours(config, until))
+        refs = self.inputs.train_refs(config.data.train, config.data.split_by)
+        hours = training_hours(config, until, refs)
+        run = PlannedRun(config, describe(config), until, milestones, cost_hours=hours, refs=refs)
         self.plan.runs[config.run_id] = run
         return run
 

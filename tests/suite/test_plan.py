@@ -120,6 +120,13 @@ def test_small_models_have_no_cost() -> None:
     assert table1("paper").watermark is None
 
 
+def test_cost_follows_the_data_that_are_there(shared: Path) -> None:
+    plan = table1("paper", Inputs("refer", shared / "data" / "refcoco_mini"))
+    run = next(run for run in plan.runs.values() if run.config.data.train == "refcoco")
+    assert run.refs == 47  # the miniature's training refs
+    assert run.cost_hours == pytest.approx(30.16 / 60 * 50 * 47 / 42278)
+
+
 def test_real_data_without_some_sets_leave_reasons(shared: Path) -> None:
     plan = table1("demo", Inputs("refer", shared / "data" / "refcoco_mini"))
     assert plan.watermark == load_profile("demo").real_watermark
