@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from amlrepro.files import disk_errors
@@ -66,6 +66,7 @@ class LocalExecutor:
         self._waiting = list(tasks)
         self._free = list(slots)
         self._running: list[_Running] = []
+        self._losses: dict[str, float] = {}  # the last known: right after an epoch's end there is none yet
 
     @property
     def finished(self) -> bool:
@@ -107,7 +108,9 @@ class LocalExecutor:
         """Where every task stands, in order."""
         ended = {outcome.task.run_id: outcome for outcome in self.outcomes}
         started = {running.task.run_id: running.since for running in self._running}
-        return [_progress(task, ended.get(task.run_id), started.get(task.run_id)) for task in self.tasks]
+        jobs = [_progress(task, ended.get(task.run_id), started.get(task.run_id)) for task in self.tasks]
+        self._losses.update({job.task.run_id: job.loss for job in jobs if job.loss is not None})
+        return [replace(job, loss=self._losses.get(job.task.run_id)) for job in jobs]
 
     def _start(self, task: Task, slot: Slot) -> None:
         run = task.job.run
