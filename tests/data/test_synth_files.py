@@ -151,7 +151,7 @@ def test_statistics_resemble_the_real_ones(
     assert fmean(of_class[r["image_id"], r["category_id"]] - 1 for r in found) == pytest.approx(others, rel=0.2)
     assert fmean(len(r["sentences"]) for r in found) == pytest.approx(sentences, rel=0.07)
     per_image = Counter(r["image_id"] for r in found)
-    assert fmean(per_image.values()) == pytest.approx(refs, rel=0.07)
+    assert fmean(per_image.values()) == pytest.approx(refs, rel=0.12)
     assert fmean(count > 1 for count in per_image.values()) > 0.7  # "a sentence about another object" exists
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pycocotools import mask as rle
 from amlrepro.config import SynthConfig
 from amlrepro.data.synth import ensure_synth
 
+OWNERS = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
 NOUNS = {
     **dict.fromkeys(["person", "guy", "people"], "person"),
     **dict.fromkeys(["dog", "puppy", "dogs"], "dog"),
@@ -144,7 +146,7 @@ def meant(sentence: str, items: list[Item]) -> set[int]:
     return select(plain.split(), items)
 
 
-@pytest.mark.parametrize(("dataset", "owner"), [("refcoco", "unc"), ("refcoco+", "unc"), ("refcocog", "umd")])
+@pytest.mark.parametrize(("dataset", "owner"), OWNERS.items())
 def test_single_targets(root: Path, dataset: str, owner: str) -> None:
     items = scenes(root)
     refs = pickle.loads((root / dataset / f"refs({owner}).p").read_bytes())
@@ -180,6 +182,16 @@ def test_refcoco_plus_names_no_place(root: Path) -> None:
     refs = pickle.loads((root / "refcoco" / "refs(unc).p").read_bytes())
     sentences = [set(s["tokens"]) for r in refs for s in r["sentences"]]
     assert sum(bool(s & PLACE_WORDS) for s in sentences) / len(sentences) > 0.6
+
+
+def test_a_persons_color_is_that_of_the_clothes(root: Path) -> None:
+    """ "guy in black", never "black guy"."""
+    colors = {word for word, (kind, _) in LOOKS.items() if kind == "color"}
+    refs = [r for d, o in OWNERS.items() for r in pickle.loads((root / d / f"refs({o}).p").read_bytes())]
+    refs += json.loads((root / "grefcoco" / "grefs(unc).json").read_text())
+    pairs = {pair for r in refs for s in r["sentences"] for pair in pairwise(s["tokens"])}
+    assert not [pair for pair in pairs if pair[0] in colors and NOUNS.get(pair[1]) == "person"]
+    assert ("in", "black") in pairs
 
 
 def test_colors_are_in_the_picture(root: Path) -> None:

@@ -94,8 +94,8 @@ def _talk(objects: tuple[SceneObject, ...], plan: PicturePlan, rng: np.random.Ge
         out["grefcoco"] = _generalized(out["refcoco"], objects, rng)
     if plan.umd is not None:
         order = [k for k in rng.permutation(len(objects)).tolist() if _allowed(objects[k], "any")]
-        of_class = Counter(o.name for o in objects)  # RefCOCOg's referents have one to three rivals where possible
-        order.sort(key=lambda k: not 2 <= of_class[objects[k].name] <= 4)
+        of_class = Counter(o.name for o in objects)  # RefCOCOg's referents have few rivals
+        order.sort(key=lambda k: (of_class[objects[k].name] > 4, of_class[objects[k].name] == 1))
         out["refcocog"] = _refer("relational", order, _draw(REFS["umd"], rng), objects, rng)
         if not out["refcocog"]:
             return None

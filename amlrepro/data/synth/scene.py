@@ -19,7 +19,7 @@ PERSON_WEIGHT = 2.0  # of persons against any other class in varied scenes
 # have seven and more, most of them small and far away: those beyond FOREGROUND are drawn so here.
 CROWDS = ((2, 0.2), (3, 0.2), (4, 0.15), (5, 0.12), (6, 0.1), (8, 0.11), (10, 0.12))
 FOREGROUND = 4
-VARIETIES = ((2, 1, 1), (3, 1), (2, 2), (2, 1, 1, 1), (2, 2, 1), (3, 2))
+VARIETIES = ((2, 1, 1), (3, 1), (2, 2), (2, 1, 1, 1), (2, 2, 1), (3, 1, 1))
 # Square root of the box area in short sides.
 FAR = (0.13, 0.16)
 SMALL = (0.22, 0.27)

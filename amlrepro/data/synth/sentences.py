@@ -70,7 +70,7 @@ def _place_phrase(target: int, objects: Objects, rng: Generator) -> Phrase | Non
     item = objects[target]
     if rng.random() < 0.2:
         return Phrase(_noun(item, rng, 0.75, 0.35, 0.3))
-    noun = _noun(item, rng, 0.38, 0.15, 0.2)
+    noun = _noun(item, rng, 0.3, 0.12, 0.16)
     kind = pick(rng, ("side", 0.62), ("corner", 0.14), ("middle", 0.12), ("rank", 0.12))
     if kind == "side":
         near = [side for side in SIDES if depth(side, item) < 0.5]
@@ -88,17 +88,17 @@ def _appearance_phrase(target: int, objects: Objects, rng: Generator) -> Phrase 
 
 
 def _relational_phrase(target: int, objects: Objects, rng: Generator) -> Phrase | None:
-    noun = _noun(objects[target], rng, 0.75, 0.3, 0.25)
+    noun = _noun(objects[target], rng, 0.7, 0.28, 0.22)
     if rng.random() < 0.12:
         return Phrase(noun)
     other = objects[int(rng.choice([k for k in range(len(objects)) if k != target]))]
     true = [relation for relation in RELATIONS if related(relation, objects[target], other)]
-    return Phrase(noun, None, str(rng.choice(true)), _noun(other, rng, 0.6, 0.2, 0.15)) if true else None
+    return Phrase(noun, None, str(rng.choice(true)), _noun(other, rng, 0.55, 0.2, 0.12)) if true else None
 
 
 STYLES: dict[str, Style] = {
-    "place": Style(_place_phrase, (0.24, 1.0), 0.2),
-    "appearance": Style(_appearance_phrase, (0.45, 0.75), 0.65),
+    "place": Style(_place_phrase, (0.12, 1.0), 0.2),
+    "appearance": Style(_appearance_phrase, (0.28, 0.75), 0.5),
     "relational": Style(_relational_phrase, (1.0, 0.7), 0.45),
 }
 

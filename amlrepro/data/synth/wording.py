@@ -35,16 +35,18 @@ def one_of(rng: np.random.Generator, options: tuple[str, ...], first: float) -> 
 
 
 def noun_words(noun: Noun, rng: np.random.Generator, tails: float = 0.3, plural: bool = False) -> str:
-    """ "big striped red car", or with probability `tails` "big red car with stripes", "person in red"."""
+    """ "big striped red car", or with probability `tails` "big red car with stripes".
+
+    A person's colour is that of the clothes, so it always follows: "big person in striped red".
+    """
     size = one_of(rng, SIZE_WORDS[noun.size], 0.6) if noun.size else ""
     head = _head(noun, rng, plural)
     front, tail = [noun.pattern or "", noun.color or ""], ""
-    if rng.random() < tails:
-        if noun.name == "person" and noun.color:
-            clothes = pick(rng, ("in", 0.6), ("wearing", 0.4))
-            tail, front = " ".join(filter(None, [clothes, *front])), []
-        elif noun.pattern in PATTERN_NOUNS:
-            tail, front = f"with {PATTERN_NOUNS[str(noun.pattern)]}", [noun.color or ""]
+    if noun.name == "person" and noun.color:
+        clothes = pick(rng, ("in", 0.7), ("wearing", 0.3))
+        tail, front = " ".join(filter(None, [clothes, *front])), []
+    elif noun.pattern in PATTERN_NOUNS and rng.random() < tails:
+        tail, front = f"with {PATTERN_NOUNS[noun.pattern]}", [noun.color or ""]
     return " ".join(filter(None, [size, *front, head, tail]))
 
 
