@@ -53,6 +53,15 @@ def read_meta(path: Path) -> dict[str, Any]:
         return _meta(file, path)
 
 
+def is_ours(path: Path) -> bool:
+    """Whether the file is a checkpoint of this project (an official one may be a safetensors file too)."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return HEADER in (file.metadata() or {})
+    except SafetensorError:
+        return False
+
+
 def read(path: Path, part: str, device: str = "cpu") -> dict[str, Tensor]:
     """Tensors of one part (`model`, `strategy`, `optimizer`), without its prefix; errors as `read_meta`."""
     with _opened(path, device) as file:

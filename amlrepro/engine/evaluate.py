@@ -16,9 +16,10 @@ from amlrepro.data.batch import EvalBatch
 from amlrepro.data.loader import EvaluationData, open_evaluation
 from amlrepro.data.specs import dataset_spec
 from amlrepro.engine.checkpoint import load_for_evaluation, read_meta, weights_digest
-from amlrepro.engine.numerics import Precision, choose_device, full_precision
+from amlrepro.engine.numerics import Precision, full_precision, set_up_process
 from amlrepro.files import write_json
 from amlrepro.metrics.records import Records
+from amlrepro.metrics.summary import write_summary
 from amlrepro.models.contract import Encoded, Output, RISModel
 from amlrepro.models.registry import get_spec
 from amlrepro.rundir import RunDir
@@ -122,7 +123,7 @@ def evaluate_run(run: RunDir, config: RunConfig, evaluation: EvalConfig, watch: 
     """
     path = run.checkpoint(evaluation.checkpoint)
     meta = read_meta(path)
-    device = choose_device(config.exec.device)
+    device = set_up_process(config.exec)
     model, tokenizer, trained = load_for_evaluation(path, device)
     data = open_evaluation(
         trained.model_copy(update={"exec": config.exec}), evaluation, tokenizer, get_spec(trained.model.name).protocol
@@ -140,15 +141,15 @@ def evaluate_run(run: RunDir, config: RunConfig, evaluation: EvalConfig, watch: 
 
 def write_evaluation(
     folder: Path, records: Records, evaluation: EvalConfig, subject: dict[str, Any], config: RunConfig
-) -> None:
-    """Write an evaluation's records and then the JSON that says what they are records of.
+) -> Path:
+    """Write an evaluation's records, then the JSON that says what they are records of; returns the JSON's path.
 
     subject: what was measured; its entries stand at the top level (a run's: `run_id`, `checkpoint`, `epoch`, `step`).
     """
     records.write(folder / f"{evaluation.eval_id}.parquet")
     partition = dataset_spec(evaluation.dataset).partition(evaluation.split_by)
     size = config.data.image_size
-    meta = {
+    meta: dict[str, Any] = {
         "eval_id": evaluation.eval_id,
         "eval": evaluation.model_dump(mode="json"),
         **subject,
@@ -160,4 +161,7 @@ def write_evaluation(
         "text_field": config.data.text,
         "precision": "float32",
     }
-    write_json(folder / f"{evaluation.eval_id}.json", meta)
+    path = folder / f"{evaluation.eval_id}.json"
+    write_json(path, meta)
+    write_summary(path, records, digest=meta["records_sha256"])
+    return path

@@ -124,6 +124,7 @@ class Journal:
         self.run = run
         self._observer = observer
         self._last_state = float("-inf")
+        self._progress: dict[str, Any] = {}
 
     def row(self, kind: str, **values: Any) -> None:
         """Append one row: `kind` is `step` (a window of updates), `epoch` or `validation`."""
@@ -132,12 +133,13 @@ class Journal:
         self._tell(row)
 
     def state(self, state: State, now: bool = True, **progress: Any) -> None:
-        """Replace `state.json`; with `now` False only if the last time is a few seconds ago."""
+        """Replace `state.json`, keeping the progress known; with `now` False only if the last time is a while ago."""
+        self._progress = {**self._progress, **progress}
         if not now and time.monotonic() - self._last_state < STATE_SECONDS:
             return
         self._last_state = time.monotonic()
-        self.run.write_state(state, **progress)
-        self._tell({"kind": "progress", "state": state, **progress})
+        self.run.write_state(state, **self._progress)
+        self._tell({"kind": "progress", "state": state, **self._progress})
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
