@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -62,7 +63,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list
         [str(folder / place.get(name, name)), {**CHANGES, **changes}, how] for name, changes, how in jobs
     ]
     command = [sys.executable, str(DRIVER), str(root), json.dumps(listed)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    environment = {**os.environ, "PYTHONPATH": str(DRIVER.parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
     assert done.returncode == 0, done.stderr
     ended = dict(zip((name for name, _, _ in jobs), json.loads(done.stdout), strict=True))
     assert all(codes[-1] == 0 for codes in ended.values()), done.stderr
