@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 
 import typer
 
 from amlrepro.cli.arguments import join_lists
+from amlrepro.cli.bench import bench
+from amlrepro.cli.data import app as data_app
+from amlrepro.cli.evaluate import evaluate
 from amlrepro.cli.plan import plan
+from amlrepro.cli.report import report
 from amlrepro.cli.run import run
 from amlrepro.cli.status import logs, status
+from amlrepro.cli.weights import app as weights_app
 from amlrepro.errors import UserError
 
 app = typer.Typer(
@@ -24,16 +27,10 @@ app = typer.Typer(
     add_completion=False,
 )
 
-app.command()(run)
-app.command()(plan)
-app.command()(status)
-app.command()(logs)
-for _name in ("report", "evaluate", "bench"):
-    if importlib.util.find_spec(f"amlrepro.cli.{_name}"):
-        app.command(_name)(getattr(importlib.import_module(f"amlrepro.cli.{_name}"), _name))
-for _name in ("data", "weights"):
-    if importlib.util.find_spec(f"amlrepro.cli.{_name}"):
-        app.add_typer(importlib.import_module(f"amlrepro.cli.{_name}").app, name=_name)
+for _command in (run, plan, status, logs, report, evaluate, bench):
+    app.command()(_command)
+app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
