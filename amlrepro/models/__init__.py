@@ -24,14 +24,19 @@ def build_model(config: RunConfig, vocab_size: int) -> RISModel:
 def load_official(name: str, source: str | Path | Mapping[str, Any], **options: Any) -> RISModel:
     """A model with the weights of an official checkpoint, in evaluation mode; `model(image, ids, mask).logits`.
 
-    source: path of the checkpoint, its state dict, or a dict that holds it under `model`. Keys are strict. Sizes are
-    read from the tensors; `options` names what they do not show (CARIS: `text_heads`). Raises `UserError`.
+    source: path of the checkpoint, its state dict, or a dict that holds it under `model`; or what
+    `amlris weights convert --to ours` made of one. Keys are strict. Sizes are read from the tensors; `options` names
+    what they do not show (CARIS: `text_heads`). Raises `UserError`.
     """
     from amlrepro.errors import UserError
+    from amlrepro.models.converted import converted_header, load_converted
     from amlrepro.models.registry import get_spec, load_object
 
     spec = get_spec(name)
     if spec.official is None:
         raise UserError(f"model {name!r} has no official checkpoints", where="load_official")
+    header = converted_header(source)
+    if header is not None and isinstance(source, str | Path):
+        return load_converted(name, source, header)
     model: RISModel = load_object(spec.official)(source, **options)
     return model

@@ -53,10 +53,10 @@ def needed_swin(embed_dim: int, depths: Sequence[int], window: int) -> NeededWei
     return NeededWeights(
         name=f"{stem}_22k",
         setting="exec.vision_weights",
-        variable="AMLRIS_SWIN",
+        variable="AMLRIS_SWIN" if window == 7 else f"AMLRIS_SWIN_WINDOW{window}",
         files=(f"{stem}_22k.pth",),
         repositories=(f"timm/{stem}.ms_in22k",),
-        get=f"download {stem}_22k.pth from the releases of microsoft/Swin-Transformer's storage, "
+        get=f"download {stem}_22k.pth from the releases of SwinTransformer/storage on GitHub, "
         f"or timm/{stem}.ms_in22k from the Hugging Face hub",
     )
 
