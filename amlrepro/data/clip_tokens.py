@@ -1,4 +1,4 @@
-"""CLIP's byte-pair tokeniser, as DETRIS feeds it. Torch-free; `tokenizers` and `ftfy` are imported when first used."""
+"""CLIP's byte-pair tokeniser, as DETRIS feeds it. Torch-free; `tokenizers`, `ftfy` are imported when first used."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import html
 import importlib.util
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from amlrepro.data.tokens import Tokenizer
 from amlrepro.errors import UserError
 
 MERGES = 49152 - 256 - 2  # of the longer list in the file, those that CLIP's vocabulary uses
@@ -24,16 +22,16 @@ _PACKAGES = ("open_clip", "clip")
 _SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
-class ClipTokenizer:
+class ClipTokenizer(Tokenizer):
     """Text to CLIP ids: the start token, byte pairs of the cleaned lower-cased text, the end token (detris.md 9.2).
 
     merges: pairs "left right" in order of rank. Ids: 256 byte symbols, the same closing a word, one piece a merge, then
-    start and end token; the end token's is the largest. Padding has id 0, which is also the symbol "!".
+    start and end token; the end token's is the largest. Padding has id 0, which is also the symbol "!". A text that is
+    too long is cut and its last place given to the end token.
     """
 
-    kind = "clip"
-
     def __init__(self, merges: Sequence[str]) -> None:
+        self.kind = "clip"
         self.merges = list(merges)
         symbols = byte_symbols()
         pieces = ["".join(pair.split()) for pair in self.merges]
@@ -41,46 +39,22 @@ class ClipTokenizer:
         self.vocabulary += ["<|startoftext|>", "<|endoftext|>"]
         self.pad_id = 0
         self.cls_id, self.sep_id = len(self.vocabulary) - 2, len(self.vocabulary) - 1
-        self._cache: dict[tuple[str, int], tuple[list[int], list[int]]] = {}
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids, start and end token included."""
-        return len(self.vocabulary)
+        self.unk_id = self.mask_id = None  # bytes spell every text; nothing is ever masked
+        self._cache = {}
 
     def pieces(self, text: str) -> list[int]:
         """Ids of the text alone, without start, end and padding."""
         ids: list[int] = self._pipeline.encode(clean(text), add_special_tokens=False).ids
         return ids
 
-    def encode(self, text: str, max_tokens: int) -> tuple[list[int], list[int]]:
-        """Ids and mask, each `max_tokens` long. A longer text is cut and its last place given to the end token; a
-        shorter one is padded with 0. The mask is 1 for real tokens. Remembered by text."""
-        key = (text, max_tokens)
-        if key not in self._cache:
-            ids = self._row(text, max_tokens)
-            padding = max_tokens - len(ids)
-            self._cache[key] = (ids + [self.pad_id] * padding, [1] * len(ids) + [0] * padding)
-        return self._cache[key]
-
-    def encode_all(self, texts: Iterable[str], max_tokens: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Ids and mask [n, max_tokens] of many sentences, without remembering them one by one."""
-        rows = [self._row(text, max_tokens) for text in texts]
-        ids = np.full((len(rows), max_tokens), self.pad_id, dtype=np.int32)
-        mask = np.zeros((len(rows), max_tokens), dtype=bool)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = row
-            mask[i, : len(row)] = True
-        return ids, mask
-
     def to_json(self) -> dict[str, Any]:
         """What a checkpoint carries so that its tokens can be made again anywhere."""
-        return {"kind": self.kind, "merges": self.merges}
+        return {"kind": "clip", "merges": self.merges}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ClipTokenizer:
         """The inverse of `to_json`."""
-        if value.get("kind") != cls.kind or not isinstance(value.get("merges"), list):
+        if value.get("kind") != "clip" or not isinstance(value.get("merges"), list):
             raise UserError("not a stored CLIP tokenizer", found=sorted(value))
         return cls(value["merges"])
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from amlrepro.config import RunConfig
+from amlrepro.data.clip_tokens import ClipTokenizer, find_clip_vocabulary, read_merges
+from amlrepro.data.tokens import Tokenizer, build_tokenizer
 from amlrepro.errors import UserError
 from amlrepro.models.detris.spec import SPEC
-from amlrepro.models.detris.tokenizer import ClipTokenizer, find_clip_vocabulary, read_merges
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("open_clip") is None, reason="open-clip-torch carries the vocabulary"
@@ -77,7 +79,8 @@ def _refs(path: Path) -> list[dict[str, list[dict[str, str]]]]:
 def test_many_at_once_and_stored(tokenizer: ClipTokenizer) -> None:
     texts = ["the woman in red", "lower broccoli", "a b c d e f g h i j k l m n o p q r s t"]
     ids, mask = tokenizer.encode_all(texts, 17)
-    restored = ClipTokenizer.from_json(json.loads(json.dumps(tokenizer.to_json())))
+    restored = Tokenizer.from_json(json.loads(json.dumps(tokenizer.to_json())))
+    assert isinstance(restored, ClipTokenizer)
     for i, text in enumerate(texts):
         assert restored.encode(text, 17) == (ids[i].tolist(), mask[i].astype(int).tolist())
 
@@ -102,3 +105,10 @@ def test_vocabulary_from_a_folder(tmp_path: Path) -> None:
     torn.write_text("#version: 0.2\ni n\nt h\n")
     with pytest.raises(UserError, match="not CLIP's vocabulary"):
         read_merges(torn)
+
+
+def test_the_configuration_chooses_it() -> None:
+    tokenizer = build_tokenizer(RunConfig().with_changes({"data.vocabulary": "clip"}), [])
+    assert tokenizer.encode("lower broccoli", 5) == ([49406, 4909, 19094, 49407, 0], [1, 1, 1, 1, 0])
+    with pytest.raises(UserError, match="not a stored CLIP tokenizer"):
+        Tokenizer.from_json({"kind": "clip"})

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from amlrepro.models.detris.geometry import fit_aspect, unwarp, warp_image, warp_mask
 from amlrepro.models.detris.spec import SPEC
+from amlrepro.models.geometry import fit_aspect, unwarp, warp_image, warp_mask
 
 BORDER = (123, 117, 104)
 

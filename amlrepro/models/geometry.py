@@ -1,8 +1,8 @@
-"""The input geometry of DETRIS: aspect kept, centred, one colour around; and the way back. NumPy only.
+"""The input geometry `affine` (DETRIS): aspect kept, centred, one colour around; and the way back. Torch-free.
 
-The official pipeline warps with OpenCV 4. A scale and a shift are separable, so here each warp is two sparse matrices,
-rows and columns, whose weights are OpenCV's: sampling positions rounded to 1/32 pixel, cubic kernel with a = -0.75,
-pixel centres at whole numbers.
+Loaders warp with it and models undo it. DETRIS's official pipeline warps with OpenCV 4. A scale and a shift are
+separable, so here each warp is two sparse matrices, rows and columns, whose weights are OpenCV's: sampling positions
+rounded to 1/32 pixel, cubic kernel with a = -0.75, pixel centres at whole numbers.
 """
 
 from __future__ import annotations
