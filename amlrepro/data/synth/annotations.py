@@ -20,15 +20,19 @@ Described = list[tuple[PicturePlan, dict[str, Any]]]
 def write_annotations(root: Path, described: Described) -> dict[str, dict[str, dict[str, int]]]:
     """Write all annotation files under `root`; returns refs, sentences and images for each data set and split."""
     counts = {}
+    instances: dict[tuple[int, ...], str] = {}  # by image ids: three of the four data sets share theirs
     for dataset, owner in OWNERS.items():
         members = [(plan, found) for plan, found in described if dataset in found]
+        # Through JSON, so that no two refs share a string: equal refs then pickle to equal bytes.
         refs = json.loads(json.dumps(list(_refs(dataset, owner, members))))
-        # Refs pass through JSON so that no two share a string: equal refs then pickle to equal bytes.
         if dataset == "grefcoco":
             write_text(root / dataset / f"grefs({owner}).json", json.dumps(refs))
         else:
             write_bytes(root / dataset / f"refs({owner}).p", pickle.dumps(refs, protocol=2))
-        write_text(root / dataset / "instances.json", json.dumps(_instances(members)))
+        images = tuple(plan.image_id for plan, _ in members)
+        if images not in instances:
+            instances[images] = json.dumps(_instances(members))
+        write_text(root / dataset / "instances.json", instances[images])
         counts[dataset] = _count(refs)
     lines = (json.dumps(_scene_line(plan, found)) + "\n" for plan, found in described)
     write_text(root / "scenes.jsonl", "".join(lines))
