@@ -12,8 +12,9 @@ class Batch:
     """One training batch.
 
     image [B, 3, H, W] float32, normalised by the model's protocol; input_ids, attention_mask [B, L] int64;
-    target [B, H, W] int64, 1 on the referent; index [B] int64, the sample's position in the run's endless sample
-    sequence (seeds its mask draw); update: zero-based number of the optimiser step this batch feeds.
+    target [B, H, W], 1 on the referent: int64, or float32 in [0, 1] where the protocol keeps soft edges; index [B]
+    int64, the sample's position in the run's endless sample sequence (seeds its mask draw); update: zero-based number
+    of the optimiser step this batch feeds.
     """
 
     image: Tensor

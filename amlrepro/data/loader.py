@@ -73,7 +73,7 @@ class TrainingData:
             image=_pixels([self.source.image(ref) for ref in refs], self.protocol),
             input_ids=input_ids,
             attention_mask=attention_mask,
-            target=torch.from_numpy(np.stack([self.source.mask(ref) for ref in refs])).long(),
+            target=_targets(self.source, refs),
             index=torch.from_numpy(positions),
             update=update,
         )
@@ -137,7 +137,7 @@ class EvaluationData:
 
 def open_training(config: RunConfig, protocol: Protocol) -> TrainingData:
     """Training data as the configuration says; raises `UserError` for a missing root, data set, split or picture."""
-    _require_stretch(protocol)
+    _require_known_input(protocol)
     root = data_root(config)
     if config.data.train == COMBINED:
         data: ReferData = load_combined(root).data
@@ -150,7 +150,7 @@ def open_training(config: RunConfig, protocol: Protocol) -> TrainingData:
         raise UserError(f"{len(silent)} train refs have no sentence", where=data.source, found=f"ref {silent[0]}")
     sentences = (_text(sentence, config.data.text) for ref in refs for sentence in ref.sentences)
     return TrainingData(
-        source=open_source(config, root, data, refs),
+        source=open_source(config, root, data, refs, protocol),
         refs=refs,
         order=TrainingOrder(config.seed, len(refs), config.train.batch, config.train.epoch_refs),
         tokenizer=build_tokenizer(config, sentences),
@@ -165,7 +165,7 @@ def open_evaluation(
     config: RunConfig, evaluation: EvalConfig, tokenizer: Tokenizer, protocol: Protocol
 ) -> EvaluationData:
     """Samples of one evaluation; raises `UserError` for a missing root, data set, split or picture."""
-    _require_stretch(protocol)
+    _require_known_input(protocol)
     root = data_root(config)
     check_split(evaluation.dataset, evaluation.split, evaluation.split_by)
     data = load_refer(root, evaluation.dataset, evaluation.split_by)
@@ -181,7 +181,7 @@ def open_evaluation(
             where=data.source,
         )
     return EvaluationData(
-        source=open_source(config, root, data, refs),
+        source=open_source(config, root, data, refs, protocol),
         samples=samples,
         tokenizer=tokenizer,
         max_tokens=config.data.max_tokens,
@@ -216,9 +216,16 @@ def other_sentences(samples: list[Sample], field: str) -> list[Sample]:
     return out
 
 
-def _require_stretch(protocol: Protocol) -> None:
-    if protocol.resize != "stretch" or protocol.soft_target:
-        raise UserError("these loaders stretch pictures and give hard masks only", found=f"resize {protocol.resize}")
+def _require_known_input(protocol: Protocol) -> None:
+    if protocol.soft_target and protocol.resize != "affine":
+        raise UserError("stretched masks are hard", found="protocol.soft_target", expected="protocol.resize affine")
+
+
+def _targets(source: Source, refs: list[Ref]) -> Tensor:
+    """[B, H, W]: int64, or float32 where the protocol keeps soft edges."""
+    if source.protocol.soft_target:
+        return torch.from_numpy(np.stack([source.soft_mask(ref) for ref in refs]))
+    return torch.from_numpy(np.stack([source.mask(ref) for ref in refs])).long()
 
 
 def _groups(samples: list[Sample], batch: int) -> Iterator[list[Sample]]:

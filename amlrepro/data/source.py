@@ -1,4 +1,4 @@
-"""A data set with its pictures: resized arrays by ref, remembered in memory."""
+"""A data set with its pictures: arrays at the network's input size by ref, remembered in memory."""
 
 from __future__ import annotations
 
@@ -15,29 +15,61 @@ from amlrepro.data.masks import ref_mask
 from amlrepro.data.refer import Ref, ReferData
 from amlrepro.data.transforms import resize_image, resize_mask
 from amlrepro.errors import UserError
+from amlrepro.models.geometry import AspectFit, fit_aspect, warp_image, warp_mask
+from amlrepro.models.spec import Protocol
 
+HALF = 128  # of 255: a warped mask's pixel is foreground above 0.5
 _cache = ArrayCache()
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set with its picture folder and the network's input size."""
+    """A data set with its picture folder, the side of the network's input and the model's protocol, which says how
+    pictures get there."""
 
     data: ReferData
     folder: Path
     size: int
+    protocol: Protocol
 
     def image(self, ref: Ref) -> NDArray[np.uint8]:
-        """The ref's picture, resized: [size, size, 3]."""
+        """The ref's picture at input size: [size, size, 3]."""
         path = image_path(self.folder, self.data.image_of(ref))
-        return _cache.get((str(path), self.size), lambda: resize_image(open_image(path), self.size))
+        if self.protocol.resize == "stretch":
+            return _cache.get((str(path), self.size), lambda: resize_image(open_image(path), self.size))
+        border = self.protocol.border
+
+        def warp() -> NDArray[np.uint8]:
+            picture = np.asarray(open_image(path))
+            return warp_image(picture, self._fit(picture.shape[0], picture.shape[1]), border)
+
+        return _cache.get((str(path), self.size, "affine", border), warp)
 
     def mask(self, ref: Ref) -> NDArray[np.bool_]:
-        """The ref's mask, resized: [size, size]."""
-        key = (self.data.source, ref.dataset, ref.split_by, ref.ref_id, self.size)
+        """The ref's mask at input size: [size, size]. Warped masks are cut at 0.5."""
+        if self.protocol.resize == "affine":
+            return self._warped(ref) >= HALF
+        key = (*self._key(ref), self.size)
         packed = _cache.get(key, lambda: np.packbits(resize_mask(ref_mask(self.data, ref), self.size)))
         flat = np.unpackbits(packed, count=self.size * self.size)
         return flat.reshape(self.size, self.size).view(bool)
+
+    def soft_mask(self, ref: Ref) -> NDArray[np.float32]:
+        """The ref's warped mask [size, size] in [0, 1], with the fractions its interpolation gives at edges."""
+        return self._warped(ref).astype(np.float32) / np.float32(255)
+
+    def _warped(self, ref: Ref) -> NDArray[np.uint8]:
+        def warp() -> NDArray[np.uint8]:
+            mask = ref_mask(self.data, ref)
+            return np.rint(warp_mask(mask, self._fit(*mask.shape)) * 255).astype(np.uint8)
+
+        return _cache.get((*self._key(ref), self.size, "affine"), warp)
+
+    def _fit(self, height: int, width: int) -> AspectFit:
+        return fit_aspect((height, width), (self.size, self.size))
+
+    def _key(self, ref: Ref) -> tuple[object, ...]:
+        return self.data.source, ref.dataset, ref.split_by, ref.ref_id
 
 
 def data_root(config: RunConfig) -> Path:
@@ -47,7 +79,7 @@ def data_root(config: RunConfig) -> Path:
     return Path(config.exec.data_root).expanduser()
 
 
-def open_source(config: RunConfig, root: Path, data: ReferData, refs: list[Ref]) -> Source:
+def open_source(config: RunConfig, root: Path, data: ReferData, refs: list[Ref], protocol: Protocol) -> Source:
     """The source of `refs`, once every picture and annotation they need is known to be there.
 
     Raises `UserError` for missing pictures, a picture cut off at its end, or an annotation that is missing or no mask.
@@ -64,4 +96,4 @@ def open_source(config: RunConfig, root: Path, data: ReferData, refs: list[Ref])
                     hint="take the official instances.json; `amlris data check ROOT` tells what this one lacks",
                 )
     require_images(folder, list(infos.values()))
-    return Source(data, folder, config.data.image_size)
+    return Source(data, folder, config.data.image_size, protocol)

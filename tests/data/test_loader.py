@@ -202,13 +202,6 @@ def test_no_sample_with_another_object_is_an_error(
         open_evaluation(config, evaluation, tokenizer, protocol)
 
 
-def test_inputs_these_loaders_do_not_make_are_refused(
-    training_root: Path, config_for: MakeConfig, protocol: Protocol
-) -> None:
-    with pytest.raises(UserError, match="stretch"):
-        open_training(config_for(training_root), replace(protocol, resize="affine"))
-
-
 def test_real_pictures_train_and_evaluate(shared: Path, config_for: MakeConfig, protocol: Protocol) -> None:
     config = config_for(shared / "data" / "refcoco_mini", train__batch=16)
     training = open_training(config, protocol)
