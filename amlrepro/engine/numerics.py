@@ -44,7 +44,10 @@ def set_up_process(execution: ExecConfig) -> str:
     device = choose_device(execution.device)
     if execution.threads is not None or execution.deterministic:
         torch.set_num_threads(execution.threads or 1)
-    torch.use_deterministic_algorithms(execution.deterministic, warn_only=device != "cpu")
+    strict = (
+        "error" if device == "cpu" else "warn"
+    )  # set this way since `use_deterministic_algorithms` imports a compiler
+    torch.set_deterministic_debug_mode(strict if execution.deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device != "cpu":
         torch.backends.cudnn.benchmark = not execution.deterministic
