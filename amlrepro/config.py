@@ -25,7 +25,17 @@ SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 # Components whose meaning can change. Raise a number when results made before are no longer comparable: they then
 # show as stale and are never mixed with new ones. Version 1 is neutral and stays out of the hash.
-VERSIONS: dict[str, int] = {"caris": 1, "detris": 1, "pmme": 1, "afm": 1, "random": 1, "loop": 1, "synth": 1, "data": 1}
+VERSIONS: dict[str, int] = {
+    "caris": 1,
+    "detris": 1,
+    "rela": 1,
+    "pmme": 1,
+    "afm": 1,
+    "random": 1,
+    "loop": 1,
+    "synth": 1,
+    "data": 1,
+}
 
 IntTuple = Annotated[tuple[int, ...], Field(strict=False)]
 FloatTuple = Annotated[tuple[float, ...], Field(strict=False)]

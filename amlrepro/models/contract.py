@@ -45,12 +45,14 @@ class Encoded:
 class Output:
     """What `segment` gives. logits before upsampling: [B, 2, h, w] (channel 1 the referent) or [B, 1, h, w].
     input_size: (H, W) of the network's input. fused: features after fusion, coarsest scale, for the Late stage.
+    no_target: logits [B, 2] of a head that tells whether the expression names nothing (channel 1), where there is one.
     """
 
     logits: Tensor
     input_size: tuple[int, int]
     fused_vision: Tensor | None = None
     fused_text: Tensor | None = None
+    no_target: Tensor | None = None
 
 
 @dataclass
@@ -97,6 +99,10 @@ class RISModel(nn.Module, ABC):
     @abstractmethod
     def predict(self, output: Output, size: Sequence[int]) -> Tensor:
         """Binary masks [B, H, W] bool at `size` (H, W) by the model's own rule."""
+
+    def predict_no_target(self, output: Output) -> Tensor | None:
+        """Whether each expression names nothing, [B] bool, or None for a model without a head that says so."""
+        return None
 
     @abstractmethod
     def parameter_groups(self) -> list[ParameterGroup]:

@@ -12,6 +12,7 @@ _SIGNATURES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("detris", "official DETRIS", ("dinov2.", "txt_backbone.", "neck.")),
     ("detris-ours", "DETRIS of this project", ("vision.aligners.", "text.clip.", "neck.")),
     ("rela", "official ReLA", ("sem_seg_head.predictor.", "text_encoder.")),
+    ("rela-ours", "ReLA of this project", ("vision.fusions.", "regions.layers.", "text.bert.")),
     ("lavt", "official LAVT", ("backbone.layers.", "fusion")),
     ("swin", "Swin (ImageNet classification)", ("patch_embed.proj.", "relative_position_bias_table")),
     ("bert", "BERT", ("embeddings.word_embeddings.", "encoder.layer.")),

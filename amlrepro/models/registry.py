@@ -11,7 +11,7 @@ from amlrepro.errors import UserError, unknown_name
 from amlrepro.models.spec import ModelSpec
 
 ENTRY_POINTS = "amlrepro.models"
-_SHIPPED = {"caris": "amlrepro.models.caris.spec:SPEC", "detris": "amlrepro.models.detris.spec:SPEC"}
+_SHIPPED = {name: f"amlrepro.models.{name}.spec:SPEC" for name in ("caris", "detris", "rela")}
 
 
 def load_object(path: str) -> Any:

@@ -23,6 +23,9 @@ class Protocol:
     are labelled. soft_target: training masks keep the fractions that their interpolation gives, float32 in [0, 1].
     vocabulary: tokeniser of the pretrained text encoder; end_id: its token that closes a sentence. word_limits: most
     tokens of a sentence, marks included, by data set; `name(owner)` goes before `name`, "" stands for all others.
+    text: the field of a sentence that is read. multi_target: expressions may name several objects or none. sampling: an
+    epoch goes over refs, drawing one sentence each, or over all expressions. rasterize: polygons become masks at the
+    picture's size, to be resized, or are scaled to the network's input and drawn there.
     """
 
     mean: tuple[float, float, float]
@@ -40,6 +43,10 @@ class Protocol:
     vocabulary: Literal["bert", "clip"] = "bert"
     end_id: int = 102
     word_limits: Mapping[str, int] = field(default_factory=lambda: {"": 20})
+    text: Literal["sent", "raw"] = "sent"
+    multi_target: bool = False
+    sampling: Literal["ref", "expression"] = "ref"
+    rasterize: Literal["picture", "input"] = "picture"
 
     def max_tokens(self, dataset: str, split_by: str | None = None) -> int:
         """The word limit of a data set, marks included."""
