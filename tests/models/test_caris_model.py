@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from amlrepro.config import RunConfig
 from amlrepro.errors import UserError
@@ -160,25 +160,17 @@ def test_one_image_serves_several_sentences() -> None:
 
 
 def test_attention_bias_hides_coarse_positions_from_the_text() -> None:
-    """A position whose key is biased away counts for nothing in V2L: its gradient there vanishes; zero is no change."""
+    """A zero bias changes nothing; minus infinity at a key is as if that key were not there."""
     model = caris(layers=1).eval()
     encoded = model.encode(*inputs())
     plain = model.segment(encoded)
     bias = torch.zeros(2, 49)
     assert torch.equal(model.segment(encoded, bias).logits, plain.logits)
     bias[:, 10] = float("-inf")
-    scores: list[Tensor] = []
     attention = model.decoder.layers[0].get_submodule("v2l_cross_attn")
-    hook = attention.register_forward_pre_hook(
-        lambda _m, args, kwargs: (args, {**kwargs, "bias": scores.append(kwargs["bias"]) or kwargs["bias"]}),
-        with_kwargs=True,
-    )
     masked = model.segment(encoded, bias)
-    hook.remove()
-    assert scores[0] is bias
     query, key = torch.randn(2, 3, 16), torch.randn(2, 60, 16)
     kept = torch.tensor([i for i in range(60) if i != 10])
-    assert isinstance(attention, nn.Module)
     biased = attention(query, key, key, bias=bias)
     assert torch.allclose(biased, attention(query, key[:, kept], key[:, kept]), atol=1e-6)
     assert not torch.equal(masked.logits, plain.logits)
@@ -206,7 +198,7 @@ def test_validation_epochs() -> None:
     ("options", "message"),
     [
         ({"heads": [2, 4]}, "one entry for each"),
-        ({"embed_dim": 9}, "multiple of 2 heads"),
+        ({"embed_dim": 9, "heads": [2, 4, 8]}, "multiple of 2 heads"),
         ({"groups": 7}, "groups"),
         ({"widht": 3}, "did you mean 'width'"),
         ({"width": "wide"}, "valid integer"),

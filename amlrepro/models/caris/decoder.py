@@ -29,19 +29,18 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, heads * head_dim)
         self.out_proj = nn.Linear(heads * head_dim, width)
 
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, bias: Tensor | None = None
-    ) -> Tensor:
-        """query [B, Q, C]; key, value [B, K, C]; mask [B, K], False is ignored; bias [B, K'] is added to the scores of
-        the first K' keys. Returns [B, Q, C]."""
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        """query [B, Q, C]; key, value [B, K, C]; bias [B, K'] is added to the scores of the first K' keys, minus
+        infinity hides a key. Returns [B, Q, C]."""
         q = (self.q_proj(query) * self.scale).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k = self.k_proj(key).unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1)
         v = self.v_proj(value).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        scores = (q @ k).clamp(-_SCORE_LIMIT, _SCORE_LIMIT)
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
+        scores = q @ k
+        if scores.dtype != torch.float32:  # in float32 it would never act
+            scores = scores.clamp(-_SCORE_LIMIT, _SCORE_LIMIT)
         if bias is not None:
-            scores = scores + F.pad(bias, (0, scores.shape[-1] - bias.shape[-1]))[:, None, None, :]
+            padded = F.pad(bias, (0, scores.shape[-1] - bias.shape[-1]))
+            scores = scores + padded[:, None, None, :].to(scores.dtype)
         out: Tensor = self.out_proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
         return out
 
@@ -72,17 +71,19 @@ class DecoderLayer(nn.Module):
         vision: Tensor,
         text: Tensor,
         position: Tensor,
-        text_mask: Tensor,
+        text_bias: Tensor,
         reference: Tensor,
         shapes: Shapes,
         bias: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """vision [B, M, C], text with prompts [B, L + P, C], position [1, M, C], text_mask [B, L + P] -> both anew."""
-        read = self.v2l_cross_attn(text, vision + position, vision, bias=bias)
+        """vision [B, M, C], text with prompts [B, L + P, C], position [1, M, C] -> both anew.
+        text_bias [B, L + P] hides padded text; bias [B, M'] is that of `PixelDecoder.forward`."""
+        placed = vision + position
+        read = self.v2l_cross_attn(text, placed, vision, bias)
         text = self.l_norm1(text + self.gamma_v2l * read)
-        text = self.l_norm2(text + self.lang_self_attn(text, text, text, text_mask))
+        text = self.l_norm2(text + self.lang_self_attn(text, text, text, text_bias))
         text = self.l_norm3(text + self.lang_mlp(text))
-        read = self.l2v_cross_attn(vision + position, text, text, text_mask)
+        read = self.l2v_cross_attn(placed, text, text, text_bias)
         vision = self.v_norm2(vision + self.gamma_l2v * read)
         vision = self.v_norm1(vision + self.vis_self_attn(vision + position, vision, reference, shapes))
         vision = self.v_norm3(vision + self.vis_mlp(vision))
@@ -142,9 +143,10 @@ class PixelDecoder(nn.Module):
         position = (codes + self.level_encoding.weight.repeat_interleave(counts, 0, output_size=sum(sizes)))[None]
         prompts = self.vis_prompts.weight.expand(vision.shape[0], -1, -1)
         text = torch.cat([self.lang_in_norm(self.lang_in_linear(tokens)), prompts], 1)
-        text_mask = F.pad(mask, (0, prompts.shape[1]), value=1).bool()
+        hidden = F.pad(mask, (0, prompts.shape[1]), value=1) == 0
+        text_bias = text.new_zeros(hidden.shape).masked_fill(hidden, float("-inf"))
         for layer in self.layers:
-            vision, text = layer(vision, text, position, text_mask, reference, shapes, bias)
+            vision, text = layer(vision, text, position, text_bias, reference, shapes, bias)
         feature = self._mask_feature(finest, vision[:, -sizes[-1] :], shapes[-1])
         length = tokens.shape[1]
         heads = self.lang_embed(torch.stack([text[:, length:].mean(1), text[:, 0]], 1))
