@@ -62,6 +62,7 @@ class Session:
         self.best: dict[str, Any] | None = None
         self.window, self.epoch = Totals(self.device), Totals(self.device)
         self.window_watch, self.epoch_watch = Stopwatch(), Stopwatch()
+        self.loss: float | None = None
         self.pace = 0.0  # seconds an update, running mean
         self._resume()
         self._saved_at, self._saved_step = time.monotonic(), self.step
@@ -92,7 +93,8 @@ class Session:
         self.pace = pace if not self.pace else 0.95 * self.pace + 0.05 * pace
         if self.device == "cpu":
             self._require_finite()
-        self.journal.state("running", now=False, **self.progress())
+        if self.journal.due:
+            self.journal.state("running", **self.progress())
         if self.step % self.config.exec.log_every == 0:
             self._require_finite()
             self.journal.row(
@@ -131,7 +133,7 @@ class Session:
             images_per_s=round(self.epoch_watch.images_per_s, 2),
             memory_mb=round(memory_mb(self.device), 1),
         )
-        self.closed = epoch
+        self.closed, self.loss = epoch, self.epoch.means()["loss"]
         self.epoch.clear()
         self.epoch_watch.clear()
         if scores is not None:
@@ -172,14 +174,16 @@ class Session:
         provenance.end(self.run, self.step)
 
     def progress(self) -> dict[str, Any]:
-        """What `state.json` says of the run."""
+        """What `state.json` says of the run; `loss` is the mean over the running epoch, or over the last one."""
+        if self.epoch.updates:
+            self.loss = self.epoch.means()["loss"]
         return {
             "epoch": self.closed,
             "step": self.step,
             "horizon": self.config.train.horizon,
             "until": self.stop // self.steps_per_epoch,
             "steps_per_epoch": self.steps_per_epoch,
-            "loss": self.epoch.means()["loss"] if self.epoch.updates else None,
+            "loss": self.loss,
             "images_per_s": round(self.config.train.batch / self.pace, 2) if self.pace else None,
             "eta_s": round(self.eta_s, 1),
             "best": self.best if self.validation else "none: this data has no val split",
@@ -205,7 +209,8 @@ class Session:
         self.window.load(state["window"])
         self.epoch.load(state["epoch_totals"])
         self.epoch_watch.seconds, self.epoch_watch.images = state["epoch_watch"]
-        self.precision.scaler.load_state_dict(state["scaler"])
+        if state["scaler"] and self.precision.scaler.is_enabled():  # a run may change its device
+            self.precision.scaler.load_state_dict(state["scaler"])
 
     def _validate(self, signals: StopSignals) -> dict[str, Any] | None:
         if self.validation is None:
