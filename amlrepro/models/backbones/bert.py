@@ -1,4 +1,4 @@
-"""transformers' BERT by the models' options, and public files into it (caris.md 13.7)."""
+"""transformers' BERT by the models' options, and public files into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ImageNet files of Swin into timm's module: both layouts in use, window tables resized (caris.md 13.6)."""
+"""ImageNet files of Swin into timm's module: both layouts in use, window tables resized."""
 
 from __future__ import annotations
 

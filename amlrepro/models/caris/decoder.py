@@ -46,7 +46,7 @@ class Attention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Text reads vision, text reads itself, vision reads text, vision reads itself (caris.md 5.4)."""
+    """Text reads vision, text reads itself, vision reads text, vision reads itself."""
 
     def __init__(self, options: CarisOptions) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class PixelDecoder(nn.Module):
         return Decoded(logits, vision, text[:, :length], shapes)
 
     def _mask_feature(self, finest: Tensor, tokens: Tensor, shape: tuple[int, int]) -> Tensor:
-        """FPN step (caris.md 5.5): the finest map and the finest decoded level -> [B, C, h, w]."""
+        """FPN step: the finest map and the finest decoded level -> [B, C, h, w]."""
         top = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *shape)
         out: Tensor = self.mask_feature(top_down(finest, top, self.lateral_convs[0], self.output_convs[0]))
         return out

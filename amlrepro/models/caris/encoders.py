@@ -58,7 +58,7 @@ class LanguagePrompts(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Linears truncated normal 0.02 with zero bias; the table standard normal (caris.md 7)."""
+        """Linears truncated normal 0.02 with zero bias; the table standard normal."""
         for layer in (*self.in_linears, *self.out_linears):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)

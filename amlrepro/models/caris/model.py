@@ -65,7 +65,7 @@ class CARIS(RISModel):
         return Output(decoded.logits, encoded.input_size, decoded.vision[:, : height * width], decoded.text)
 
     def loss(self, output: Output, target: Tensor) -> dict[str, Tensor]:
-        """Class-weighted cross-entropy at the target's size [B, H, W] (caris.md 6)."""
+        """Class-weighted cross-entropy at the target's size [B, H, W]."""
         logits = upsample(output.logits, target.shape[-2:])
         return {"loss": F.cross_entropy(logits, target, weight=self.class_weights.to(logits.dtype))}
 
@@ -75,7 +75,7 @@ class CARIS(RISModel):
         return logits[:, 1] > logits[:, 0]
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The six groups of the official optimiser in its order (caris.md 8).
+        """The six groups of the official optimiser in its order.
 
         Without decay: LayerNorms, BERT's tables, relative position tables, and both kinds of prompts. With decay:
         the rest, biases, GroupNorms, gammas and level encodings included.

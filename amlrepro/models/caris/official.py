@@ -1,4 +1,4 @@
-"""Official CARIS and AMLRIS checkpoints: names both ways, sizes from tensors, strict loading (caris.md 13)."""
+"""Official CARIS and AMLRIS checkpoints: names both ways, sizes from tensors, strict loading."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def infer_options(tensors: Mapping[str, Tensor], **known: Any) -> CarisOptions:
 def load(source: str | Path | Mapping[str, Any], image_size: int | None = None, **known: Any) -> CARIS:
     """An official checkpoint (CARIS's or AMLRIS's) as our model, in evaluation mode.
 
-    Every parameter must be there and nothing may be left over but what caris.md 13.1 lists. The loss keeps the class
+    Every parameter must be there and nothing may be left over but buffers and what training leaves beside the weights. The loss keeps the class
     weights of the file. image_size: the input size asked for; one at which the official result cannot be had exactly is
     refused. known: sizes that the tensors do not show (see `infer_options`). Raises `UserError`.
     """

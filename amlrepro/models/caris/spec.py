@@ -76,7 +76,7 @@ class CarisOptions(Strict):
 
 
 def validate_after(horizon: int) -> tuple[int, ...]:
-    """Whole epochs trained when val is scored: zero-based epochs 0, 10, 20, ... and the last 16 (caris.md 10)."""
+    """Whole epochs trained when val is scored: zero-based epochs 0, 10, 20, ... and the last 16."""
     return tuple(epoch + 1 for epoch in range(horizon) if epoch % 10 == 0 or epoch >= horizon - 16)
 
 
