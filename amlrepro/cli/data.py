@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Synthesise, check and describe data.", no_args_is_help=True)
 app.command()(synth)
 
-Root = Annotated[Path, typer.Argument(help="Folder with refcoco/, refcoco+/, refcocog/ and the images.")]
-Dataset = Annotated[str | None, typer.Option(help="Only this data set: refcoco, refcoco+ or refcocog.")]
+Root = Annotated[Path, typer.Argument(help="Folder with refcoco/, refcoco+/, refcocog/, grefcoco/ and the images.")]
+Dataset = Annotated[str | None, typer.Option(help="Only this data set: refcoco, refcoco+, refcocog or grefcoco.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 # items printed a finding; differing counts stand in the table already
 SHOWN = {"missing images": 50, "unreadable images": 50, "counts": 0}
@@ -149,12 +149,22 @@ def _print_stats(console: Console, rows: list[Stats]) -> None:
         last = i + 1 == len(rows) or (rows[i + 1].dataset, rows[i + 1].split_by) != (row.dataset, row.split_by)
         title = f"{row.dataset} ({row.split_by})" if row.split == "all" else ""
         counts = (f"{row.images:,}", f"{row.refs:,}", f"{row.sentences:,}", f"{row.words:.2f}", f"{row.longest}")
-        table.add_row(title, row.split, *counts, f"{row.vocabulary:,}", f"{row.same_class:.2f}")
+        table.add_row(title, row.split, *counts, f"{row.vocabulary:,}", _number(row.same_class))
         if last:
             table.add_row("", "paper, A.1", *_printed(row), style="dim", end_section=True)
     console.print(table)
     console.print("words: of the cleaned sentences; longest: the most words of one", highlight=False)
-    console.print("same class: other objects of the referent's class in its image, mean over refs", highlight=False)
+    text = "same class: other objects of the referent's class in its image, mean over refs to one object"
+    console.print(text, highlight=False)
+    for row in rows:
+        if row.multi_target or row.no_target:
+            title = f"{row.dataset} ({row.split_by}) {row.split}"
+            text = f"{row.multi_target:,} sentences name several objects, {row.no_target:,} none"
+            console.print(f"{title}: {text}", highlight=False)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _printed(row: Stats) -> list[str]:

@@ -12,6 +12,7 @@ from amlrepro.data.check_files import check_images, check_masks
 from amlrepro.data.combined import check_mix, load_combined
 from amlrepro.data.refer import ReferData, load_refer
 from amlrepro.data.specs import COMBINED_PARTS, DATASETS, SplitCounts, dataset_spec
+from amlrepro.data.stats import target_counts
 from amlrepro.errors import UserError
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -79,14 +80,13 @@ def check_root(
     for data in loaded:
         _count(data, report, "problem" if strict else "note")
         _check_tables(data, report)
+        _count_targets(data, report)
         _check_leakage(data, report)
     check_images(root, image_root, loaded, report, progress)
     for data in loaded:
         check_masks(data, report, progress)
     if dataset is None:
         _check_combined(root, loaded, report)
-        if (root / "grefcoco").is_dir():
-            report.add("note", "not checked", "gRefCOCO", "the folder grefcoco is there; its format is not read yet")
     return report
 
 
@@ -99,9 +99,9 @@ def _load(root: Path, dataset: str | None, report: CheckReport, missing: Level) 
     for name, spec in DATASETS.items():
         if dataset not in (None, name):
             continue
-        present = [owner for owner in spec.partitions if (root / spec.folder / f"refs({owner}).p").is_file()]
+        present = [owner for owner in spec.partitions if (root / spec.folder / spec.refs_file(owner)).is_file()]
         if spec.default not in present and (dataset is None or present):
-            report.add(missing, "missing", spec.title, f"no {spec.folder}/refs({spec.default}).p")
+            report.add(missing, "missing", spec.title, f"no {spec.folder}/{spec.refs_file(spec.default)}")
         elif not present:
             present = [spec.default]  # named by the user: let the reader say what is missing
         out += [load_refer(root, name, owner) for owner in present]
@@ -110,7 +110,8 @@ def _load(root: Path, dataset: str | None, report: CheckReport, missing: Level) 
             "no data set under this root",
             where=root,
             found=", ".join(sorted(p.name for p in root.iterdir())[:8]) or "an empty folder",
-            expected="refcoco/refs(unc).p, refcoco+/refs(unc).p or refcocog/refs(umd).p, each with instances.json",
+            expected=" or ".join(f"{s.folder}/{s.refs_file(s.default)}" for s in DATASETS.values())
+            + ", each with instances.json",
         )
     return out
 
@@ -166,7 +167,20 @@ def _check_tables(data: ReferData, report: CheckReport) -> None:
         if ann_id not in data.annotations or data.annotations[ann_id].image_id != ref.image_id
     ]
     problem("ids", "refs name an annotation that instances.json lacks or has for another image", orphans)
+    twice = [ref.ref_id for ref in data.refs if len(set(ref.ann_ids)) < len(ref.ann_ids)]
+    problem("ids", "refs name an object twice (ref ids)", twice)
     problem("ids", "image ids are not in instances.json", sorted({r.image_id for r in data.refs} - set(data.images)))
+
+
+def _count_targets(data: ReferData, report: CheckReport) -> None:
+    """How many expressions name several objects or none, beside the paper's; for data sets where they may."""
+    spec = dataset_spec(data.dataset)
+    if spec.multi_target:
+        kinds = target_counts(data.refs)
+        printed = spec.appendix
+        text = f"{kinds.several:,} expressions name several objects, {kinds.none:,} none, {kinds.one:,} one"
+        paper = f"{printed['multi_target']:,}, {printed['no_target']:,} of {printed['sentences']:,} in the paper"
+        report.add("note", "targets", label(data), f"{text} ({paper}; part of it is not released)")
 
 
 def _repeated(ids: Iterable[int]) -> list[int]:
@@ -177,17 +191,19 @@ def _check_leakage(data: ReferData, report: CheckReport) -> None:
     """Images that occur in two splits of one partition."""
     images = {name: {ref.image_id for ref in data.split(name)} for name in data.split_names()}
     names = list(images)
-    by_image = dataset_spec(data.dataset).partition(data.split_by).by_image
+    partition = dataset_spec(data.dataset).partition(data.split_by)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             shared = sorted(images[first] & images[second])
             if not shared:
                 continue
             text = f"{len(shared):,} images are in both {first} and {second}"
-            if by_image:
-                report.add("problem", "leakage", label(data), text, shared)
-            else:
+            if not partition.by_image:
                 report.add("note", "leakage", label(data), text + ", by design of this partition (split by object)")
+            elif partition.shared.issuperset(shared):
+                report.add("note", "leakage", label(data), text + ", as in the official files", shared)
+            else:
+                report.add("problem", "leakage", label(data), text, shared)
 
 
 def _check_combined(root: Path, loaded: list[ReferData], report: CheckReport) -> None:

@@ -24,8 +24,8 @@ DIGEST_LENGTH = 12
 
 
 def data_digest(root: Path, dataset: str, split_by: str | None = None) -> str:
-    """First 12 hexadecimal digits of the SHA-256 over the digests of the annotation files (`refs(<owner>).p` and
-    `instances.json`); for `combined` over those of all three parts.
+    """First 12 hexadecimal digits of the SHA-256 over the digests of the annotation files (`refs(<owner>).p` or
+    `grefs(<owner>).json`, and `instances.json`); for `combined` over those of all three parts.
 
     It changes when an annotation file changes, not with its place or time stamp. Raises `UserError` for missing files.
     """
@@ -45,13 +45,14 @@ def available_splits(root: Path, dataset: str, split_by: str | None = None) -> d
     root = Path(root)
     if dataset == COMBINED:
         return {"train": _combined_reason(root)}
-    partition = dataset_spec(dataset).partition(split_by)
+    spec = dataset_spec(dataset)
+    partition = spec.partition(split_by)
     try:
         counts = split_counts(root, dataset, split_by)
     except UserError as error:
         return dict.fromkeys(partition.splits, _phrase(root, error))
     return {
-        split: None if counts.get(split) else f"refs({partition.split_by}).p of {dataset} has no {split} refs"
+        split: None if counts.get(split) else f"{spec.refs_file(partition.split_by)} of {dataset} has no {split} refs"
         for split in partition.splits
     }
 

@@ -219,6 +219,8 @@ def other_sentences(samples: list[Sample], field: str) -> list[Sample]:
 def _require_known_input(protocol: Protocol) -> None:
     if protocol.soft_target and protocol.resize != "affine":
         raise UserError("stretched masks are hard", found="protocol.soft_target", expected="protocol.resize affine")
+    if protocol.rasterize == "input" and protocol.resize != "stretch":
+        raise UserError("masks are drawn on stretched input only", found=f"protocol.resize {protocol.resize}")
 
 
 def _targets(source: Source, refs: list[Ref]) -> Tensor:

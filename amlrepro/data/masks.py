@@ -1,12 +1,13 @@
-"""Ground-truth masks at the picture's own size. Torch-free."""
+"""Ground-truth masks at the picture's own size, or drawn at the network's input size. Torch-free."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from amlrepro.data.refer import Annotation, Ref, ReferData
@@ -33,12 +34,43 @@ def annotation_mask(annotation: Annotation, height: int, width: int, rule: Rule 
 
 
 def ref_mask(data: ReferData, ref: Ref, rule: Rule = "union") -> BoolArray:
-    """Mask [h, w] of a ref at its picture's own size: the union over its objects."""
+    """Mask [h, w] of a ref at its picture's own size: the union over its objects, empty if it names none."""
     info = data.image_of(ref)
     out = np.zeros((info.height, info.width), dtype=bool)
     for annotation in data.annotations_of(ref):
         out |= annotation_mask(annotation, info.height, info.width, rule)
     return out
+
+
+def ref_mask_drawn(data: ReferData, ref: Ref, size: int) -> BoolArray:
+    """Mask [size, size] of a ref as ReLA makes it: polygons are scaled to the input and drawn there (rela.md 8.3).
+
+    Polygons of fewer than three points are left out, and so are crowds beside other objects. A run-length code is
+    resized by nearest neighbour. Raises `UserError` when an object has no segmentation.
+    """
+    info = data.image_of(ref)
+    out = np.zeros((size, size), dtype=bool)
+    objects = data.annotations_of(ref)
+    for annotation in [a for a in objects if not a.iscrowd] or objects:
+        if isinstance(annotation.segmentation, tuple):
+            polygons = [_scaled(p, size / info.width, size / info.height) for p in annotation.segmentation]
+            polygons = [p for p in polygons if len(p) >= 6]
+            if polygons:
+                codes: list[Any] = coco_mask.frPyObjects(polygons, size, size)
+                out |= np.asarray(coco_mask.decode(coco_mask.merge(codes))).astype(bool)
+        else:
+            out |= resize_mask(annotation_mask(annotation, info.height, info.width), size)
+    return out
+
+
+def _scaled(polygon: Sequence[float], x: float, y: float) -> list[float]:
+    return [value * (y if k % 2 else x) for k, value in enumerate(polygon)]
+
+
+def resize_mask(mask: BoolArray, size: int) -> BoolArray:
+    """Stretch a mask [h, w] to [size, size] by nearest neighbour (PIL's rule: pixel centres)."""
+    picture = Image.fromarray(mask.astype(np.uint8))
+    return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST)).astype(bool)
 
 
 def mask_area(annotation: Annotation, height: int, width: int) -> int:

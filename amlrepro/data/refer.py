@@ -1,4 +1,5 @@
-"""Reader of the REFER formats of RefCOCO, RefCOCO+ and RefCOCOg: `refs(<owner>).p` and `instances.json`. Torch-free."""
+"""Reader of the REFER formats: `refs(<owner>).p` of RefCOCO, RefCOCO+ and RefCOCOg, `grefs(<owner>).json` of gRefCOCO,
+each with `instances.json`. Torch-free."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from amlrepro.data.pickles import load_plain_pickle
-from amlrepro.data.specs import DATASETS, check_split, dataset_spec
+from amlrepro.data.specs import DATASETS, check_split, dataset_spec, is_multi_target
 from amlrepro.errors import UserError
+
+NO_TARGET = -1  # stands in gRefCOCO's `ann_id` for "no object"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A referred object with its sentences. category_id is 0 where the file gives none."""
+    """A referred object with its sentences. ann_ids: in gRefCOCO any number of objects, () where the sentences name
+    nothing. category_id: 0 where the file gives none, or objects of several categories."""
 
     ref_id: int
     ann_ids: tuple[int, ...]
@@ -130,7 +134,7 @@ class ReferData:
 
 
 def annotation_files(root: Path, dataset: str, split_by: str | None = None) -> tuple[Path, Path]:
-    """Paths of `refs(<owner>).p` and `instances.json`; raises `UserError` naming what is missing."""
+    """Paths of the refs file and `instances.json`; raises `UserError` naming what is missing."""
     spec = dataset_spec(dataset)
     owner = spec.partition(split_by).split_by
     if not root.is_dir():
@@ -141,14 +145,14 @@ def annotation_files(root: Path, dataset: str, split_by: str | None = None) -> t
             f"{spec.title} is not under this data root",
             where=folder,
             found=", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) or "an empty folder",
-            expected=f"{spec.folder}/refs({owner}).p and {spec.folder}/instances.json",
+            expected=f"{spec.folder}/{spec.refs_file(owner)} and {spec.folder}/instances.json",
         )
-    refs, instances = folder / f"refs({owner}).p", folder / "instances.json"
+    refs, instances = folder / spec.refs_file(owner), folder / "instances.json"
     if not refs.is_file():
         raise UserError(
             f"no refs of split owner {owner!r}",
             where=refs,
-            found=", ".join(sorted(p.name for p in folder.glob("refs*.p"))) or "no refs file",
+            found=", ".join(sorted(p.name for p in folder.glob("*refs*(*)*"))) or "no refs file",
         )
     if not instances.is_file():
         raise UserError("no object annotations", where=instances)
@@ -156,7 +160,7 @@ def annotation_files(root: Path, dataset: str, split_by: str | None = None) -> t
 
 
 def load_refer(root: Path, dataset: str, split_by: str | None = None) -> ReferData:
-    """Read `<root>/<folder>/refs(<owner>).p` with its `instances.json`.
+    """Read `<root>/<folder>/refs(<owner>).p` (gRefCOCO: `grefs(<owner>).json`) with its `instances.json`.
 
     Kept per process by path, size and time of change, so repeated calls are free. Raises `UserError` for a missing
     folder, file or split owner, for a file that does not parse, and for a record without a needed field.
@@ -181,9 +185,9 @@ def _load(
 
 
 def read_refs(path: Path, dataset: str, split_by: str) -> list[Ref]:
-    """The refs of one pickle in file order; raises `UserError` naming a record that does not fit."""
+    """The refs of one file, pickle or JSON, in file order; raises `UserError` naming a record that does not fit."""
     with _no_collection():
-        records = load_plain_pickle(path)
+        records = _json(path) if path.suffix == ".json" else load_plain_pickle(path)
         if not isinstance(records, list):
             raise UserError("a refs file holds a list", where=path, found=type(records).__name__)
         records.reverse()  # taking records off the end frees each one as soon as it is converted
@@ -204,17 +208,33 @@ def _convert(records: list[Any], path: Path, dataset: str, split_by: str) -> lis
 
 
 def _ref(record: Mapping[str, Any], dataset: str, split_by: str) -> Ref:
-    ann_id = record["ann_id"]
+    ann_ids = _integers(record["ann_id"])
+    if ann_ids == (NO_TARGET,) and is_multi_target(dataset):
+        ann_ids = ()
+    if NO_TARGET in ann_ids:
+        raise ValueError(f"ann_id {record['ann_id']}")
+    categories = set(_integers(record.get("category_id") or 0))
     return Ref(
         int(record["ref_id"]),
-        tuple(map(int, ann_id)) if isinstance(ann_id, (list, tuple)) else (int(ann_id),),
+        ann_ids,
         int(record["image_id"]),
-        int(record.get("category_id") or 0),
+        max(0, categories.pop()) if len(categories) == 1 else 0,
         sys.intern(record["split"]),
         tuple(map(_sentence, record["sentences"])),
         dataset,
         split_by,
     )
+
+
+def _integers(value: Any) -> tuple[int, ...]:
+    return tuple(map(int, value)) if isinstance(value, (list, tuple)) else (int(value),)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError("not a JSON file", where=path, found=str(error)) from None
 
 
 def _sentence(record: Mapping[str, Any]) -> Sentence:

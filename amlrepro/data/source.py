@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from amlrepro.config import RunConfig
 from amlrepro.data.cache import ArrayCache
 from amlrepro.data.images import find_image_folder, image_path, open_image, require_images
-from amlrepro.data.masks import ref_mask
+from amlrepro.data.masks import ref_mask, ref_mask_drawn, resize_mask
 from amlrepro.data.refer import Ref, ReferData
-from amlrepro.data.transforms import resize_image, resize_mask
+from amlrepro.data.transforms import resize_image
 from amlrepro.errors import UserError
 from amlrepro.models.geometry import AspectFit, fit_aspect, warp_image, warp_mask
 from amlrepro.models.spec import Protocol
@@ -49,8 +49,11 @@ class Source:
         """The ref's mask at input size: [size, size]. Warped masks are cut at 0.5."""
         if self.protocol.resize == "affine":
             return self._warped(ref) >= HALF
-        key = (*self._key(ref), self.size)
-        packed = _cache.get(key, lambda: np.packbits(resize_mask(ref_mask(self.data, ref), self.size)))
+        key: tuple[object, ...] = (*self._key(ref), self.size)
+        if self.protocol.rasterize == "picture":
+            packed = _cache.get(key, lambda: np.packbits(resize_mask(ref_mask(self.data, ref), self.size)))
+        else:
+            packed = _cache.get((*key, "drawn"), lambda: np.packbits(ref_mask_drawn(self.data, ref, self.size)))
         flat = np.unpackbits(packed, count=self.size * self.size)
         return flat.reshape(self.size, self.size).view(bool)
 

@@ -27,6 +27,7 @@ class Partition:
     split_by: str
     splits: dict[str, SplitCounts]
     by_image: bool = True  # False: the same image may lie in train and val (Google's partitions)
+    shared: frozenset[int] = frozenset()  # images that the official files themselves have in two splits
 
     @property
     def eval_splits(self) -> tuple[str, ...]:
@@ -35,7 +36,10 @@ class Partition:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A data set of the REFER family."""
+    """A data set of the REFER family.
+
+    multi_target: a sentence may name several objects or none; such a data set is stored as `grefs(<owner>).json`.
+    """
 
     name: str
     title: str
@@ -44,6 +48,11 @@ class DatasetSpec:
     style: str  # the synthetic counterpart's sentence style
     folder: str = ""
     appendix: dict[str, float] = field(default_factory=dict)  # what the paper's Appendix A.1 prints
+    multi_target: bool = False
+
+    def refs_file(self, split_by: str) -> str:
+        """Name of the file that holds the refs of a split owner."""
+        return f"grefs({split_by}).json" if self.multi_target else f"refs({split_by}).p"
 
     def partition(self, split_by: str | None) -> Partition:
         owner = split_by or self.default
@@ -104,6 +113,29 @@ DATASETS: dict[str, DatasetSpec] = {
         "refcocog",
         {"sentences": 85474, "refs": 54822, "images": 26711, "words": 8.43, "same_class": 1.6},
     ),
+    # The released file holds 259,859 of the paper's 278,232 expressions (its authors); how many fall to each val and
+    # test split is not settled, so only train's number is given. Pictures are those of RefCOCO, one of them twice.
+    "grefcoco": DatasetSpec(
+        "grefcoco",
+        "gRefCOCO",
+        {
+            "unc": Partition(
+                "unc",
+                {
+                    "train": SplitCounts(None, 209344, 16994),
+                    "val": SplitCounts(None, None, None),
+                    "testA": SplitCounts(None, None, 750),
+                    "testB": SplitCounts(None, None, 750),
+                },
+                shared=frozenset({320432}),
+            )
+        },
+        "unc",
+        "general",
+        "grefcoco",
+        {"sentences": 278232, "objects": 60287, "images": 19994, "multi_target": 80022, "no_target": 32202},
+        multi_target=True,
+    ),
 }
 
 COMBINED = "combined"
@@ -115,6 +147,11 @@ def dataset_spec(name: str) -> DatasetSpec:
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
     return DATASETS[name]
+
+
+def is_multi_target(dataset: str) -> bool:
+    """Whether a sentence of this data set may name several objects or none. `combined` is not."""
+    return dataset in DATASETS and DATASETS[dataset].multi_target
 
 
 def check_split(dataset: str, split: str, split_by: str | None = None) -> None:

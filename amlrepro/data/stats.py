@@ -14,13 +14,23 @@ from amlrepro.errors import UserError
 
 
 @dataclass(frozen=True)
+class TargetCounts:
+    """Sentences that name one object, several, or none."""
+
+    one: int
+    several: int
+    none: int
+
+
+@dataclass(frozen=True)
 class Stats:
     """Statistics of one data set with one split owner, over all its splits or one of them.
 
     words, longest: words of `sent`, mean and maximum. long: share of sentences with more than 18 words, which 20 tokens
     with both marks cannot hold even without word pieces. same_class: other objects of the referent's category in its
-    image, mean over refs (crowds included): the reading under which the official annotations give the paper's 3.9.
-    area: share of the picture that the object covers, mean over refs, from `area`.
+    image, mean over refs to one object (crowds included): the reading under which the official annotations give the
+    paper's 3.9. area: share of the picture that a ref's objects cover, mean over refs that have one, from `area`. Both
+    None where no ref has one. multi_target, no_target: sentences that name several objects, or none.
     """
 
     dataset: str
@@ -35,8 +45,10 @@ class Stats:
     vocabulary: int
     sentences_per_ref: float
     refs_per_image: float
-    same_class: float
-    area: float
+    same_class: float | None
+    area: float | None
+    multi_target: int
+    no_target: int
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "appendix": appendix(self.dataset)}
@@ -56,7 +68,7 @@ def root_stats(root: Path, dataset: str | None = None, by_split: bool = False) -
         if dataset not in (None, name):
             continue
         for owner in spec.partitions:
-            if (root / spec.folder / f"refs({owner}).p").is_file():
+            if (root / spec.folder / spec.refs_file(owner)).is_file():
                 data = load_refer(root, name, owner)
                 out.append(stats(data))
                 if by_split:
@@ -75,6 +87,7 @@ def stats(data: ReferData, split: str | None = None) -> Stats:
     texts = [sentence.sent.split() for ref in refs for sentence in ref.sentences]
     lengths = [len(words) for words in texts]
     images = len({ref.image_id for ref in refs})
+    kinds = target_counts(refs)
     return Stats(
         data.dataset,
         data.split_by,
@@ -90,22 +103,34 @@ def stats(data: ReferData, split: str | None = None) -> Stats:
         refs_per_image=len(refs) / images,
         same_class=_same_class(data, refs),
         area=_area(data, refs),
+        multi_target=kinds.several,
+        no_target=kinds.none,
     )
 
 
-def _same_class(data: ReferData, refs: list[Ref]) -> float:
+def target_counts(refs: list[Ref]) -> TargetCounts:
+    """How many sentences of these refs name one object, several, or none."""
+    counts = Counter(min(len(ref.ann_ids), 2) for ref in refs for _ in ref.sentences)
+    return TargetCounts(counts[1], counts[2], counts[0])
+
+
+def _same_class(data: ReferData, refs: list[Ref]) -> float | None:
     objects = Counter((a.image_id, a.category_id) for a in data.annotations.values())
     # the referent itself is taken off; a category the ref file does not give is looked up at its object
     counts = []
     for ref in refs:
+        if len(ref.ann_ids) != 1:
+            continue
         category = ref.category_id or data.annotations_of(ref)[0].category_id
         counts.append(max(0, objects[ref.image_id, category] - 1))
-    return fmean(counts)
+    return fmean(counts) if counts else None
 
 
-def _area(data: ReferData, refs: list[Ref]) -> float:
+def _area(data: ReferData, refs: list[Ref]) -> float | None:
     shares = []
     for ref in refs:
+        if not ref.ann_ids:
+            continue
         info = data.image_of(ref)
         shares.append(sum(a.area for a in data.annotations_of(ref)) / (info.height * info.width))
-    return fmean(shares)
+    return fmean(shares) if shares else None

@@ -1,4 +1,4 @@
-"""Pictures and masks to tensors exactly as CARIS does it: stretched on PIL images, no augmentation."""
+"""Pictures to tensors exactly as CARIS does it: stretched on PIL images, no augmentation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ from torch import Tensor
 def resize_image(picture: Image.Image, size: int) -> NDArray[np.uint8]:
     """Stretch to `size` x `size` with PIL's antialiased bilinear filter: [size, size, 3]."""
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
-
-
-def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """Stretch a mask [h, w] to [size, size] by nearest neighbour (PIL's rule: pixel centres)."""
-    picture = Image.fromarray(mask.astype(np.uint8))
-    return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST)).astype(bool)
 
 
 def normalize(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -20,7 +20,7 @@ def rectangle(x0: float, y0: float, x1: float, y1: float) -> list[float]:
 
 
 def ref_record(
-    ref_id: int, ann_id: int, image_id: int, split: str, texts: Sequence[str], **more: Any
+    ref_id: int, ann_id: int | list[int], image_id: int, split: str, texts: Sequence[str], **more: Any
 ) -> dict[str, Any]:
     """A record of refs(...).p; sentence ids are 100 * ref_id and up; raw text is capitalised."""
     sentences = [
@@ -40,6 +40,14 @@ def annotation(ann_id: int, image_id: int, segmentation: Any, **more: Any) -> di
 
 def picture_name(image_id: int) -> str:
     return f"COCO_train2014_{image_id:012d}.jpg"
+
+
+def write_grefs(root: Path, refs: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> Path:
+    """As `write_refer`, in gRefCOCO's form: `ann_id` a list, refs in a JSON file."""
+    write_refer(root, refs, annotations, "grefcoco")
+    (root / "grefcoco" / "refs(unc).p").unlink()
+    (root / "grefcoco" / "grefs(unc).json").write_text(json.dumps(refs))
+    return root
 
 
 def write_refer(

@@ -11,7 +11,8 @@ from PIL import Image
 from torchvision import transforms as tv
 from torchvision.transforms.functional import InterpolationMode
 
-from amlrepro.data.transforms import normalize, resize_image, resize_mask
+from amlrepro.data.masks import resize_mask
+from amlrepro.data.transforms import normalize, resize_image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
