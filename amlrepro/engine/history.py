@@ -132,11 +132,14 @@ class Journal:
         append_jsonl(self.run.history, row)
         self._tell(row)
 
-    def state(self, state: State, now: bool = True, **progress: Any) -> None:
-        """Replace `state.json`, keeping the progress known; with `now` False only if the last time is a while ago."""
+    @property
+    def due(self) -> bool:
+        """Whether `state.json` was last written a while ago."""
+        return time.monotonic() - self._last_state >= STATE_SECONDS
+
+    def state(self, state: State, **progress: Any) -> None:
+        """Replace `state.json`, keeping the progress known."""
         self._progress = {**self._progress, **progress}
-        if not now and time.monotonic() - self._last_state < STATE_SECONDS:
-            return
         self._last_state = time.monotonic()
         self.run.write_state(state, **self._progress)
         self._tell({"kind": "progress", "state": state, **self._progress})
