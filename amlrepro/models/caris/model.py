@@ -17,7 +17,7 @@ from amlrepro.models.contract import Encoded, Output, ParameterGroup, RISModel, 
 
 
 class CARIS(RISModel):
-    """Context-aware referring image segmentation (caris.md)."""
+    """Context-aware referring image segmentation (ACM MM 2023), sizes by `CarisOptions`."""
 
     protocol = SPEC.protocol
     class_weights: Tensor

@@ -116,9 +116,10 @@ def infer_options(tensors: Mapping[str, Tensor], **known: Any) -> CarisOptions:
 def load(source: str | Path | Mapping[str, Any], image_size: int | None = None, **known: Any) -> CARIS:
     """An official checkpoint (CARIS's or AMLRIS's) as our model, in evaluation mode.
 
-    Every parameter must be there and nothing may be left over but buffers and what training leaves beside the weights. The loss keeps the class
-    weights of the file. image_size: the input size asked for; one at which the official result cannot be had exactly is
-    refused. known: sizes that the tensors do not show (see `infer_options`). Raises `UserError`.
+    Every parameter must be there and nothing may be left over but index buffers and PMME's projection, which AMLRIS's
+    files carry. The loss keeps the class weights of the file. image_size: the input size asked for; one at which the
+    official result cannot be had exactly is refused. known: sizes that the tensors do not show (see `infer_options`).
+    Raises `UserError`.
     """
     where: object = "a state dict in memory" if isinstance(source, Mapping) else source
     tensors = read_tensors(source)
