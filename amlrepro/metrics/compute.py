@@ -67,6 +67,44 @@ def _precision(records: Records, tenths: int, strict: bool = False) -> Terms:
     return (hit & (records.union > 0)).astype(np.int64), _ones(records)
 
 
+def _hits(records: Records) -> npt.NDArray[np.bool_]:
+    """Samples with a target for which the model does not say that there is none: the only ones whose mask counts."""
+    return ~records.target_empty & ~records.no_target
+
+
+def _generalized_overall_iou(records: Records) -> Terms:
+    """cIoU = sum of intersections / sum of unions (GRES, rela.md 9).
+
+    A rightly rejected sample adds nothing. A wrongly rejected one adds its union, the mask is not emptied for it; one
+    that should have been rejected adds the area of its mask.
+    """
+    rejected = records.target_empty & records.no_target
+    return np.where(_hits(records), records.intersection, 0), np.where(rejected, 0, records.union)
+
+
+def _generalized_mean_iou(records: Records) -> Terms:
+    """gIoU = mean IoU, where a rightly rejected sample has 1, one rejected or kept wrongly 0 (GRES, rela.md 9)."""
+    rejected = records.target_empty & records.no_target
+    return np.where(_hits(records), iou(records), rejected), _ones(records)
+
+
+def _no_target_accuracy(records: Records) -> Terms:
+    """N-acc = share of the samples without a target that the model rejects; undefined where there are none (ReLA's
+    code gives 0 there)."""
+    return (records.target_empty & records.no_target).astype(np.int64), records.target_empty.astype(np.int64)
+
+
+def _target_accuracy(records: Records) -> Terms:
+    """T-acc = share of the samples with a target that the model does not reject."""
+    return _hits(records).astype(np.int64), (~records.target_empty).astype(np.int64)
+
+
+def _generalized_precision(records: Records, tenths: int) -> Terms:
+    """Pr@X of GRES: share of the samples *with* a target whose IoU >= X; a rejected one has IoU 0."""
+    hit = (10 * records.intersection >= tenths * records.union) & (records.union > 0) & _hits(records)
+    return hit.astype(np.int64), (~records.target_empty).astype(np.int64)
+
+
 def _precisions() -> list[Metric]:
     out = []
     for tenths in (5, 6, 7, 8, 9):
@@ -82,11 +120,18 @@ METRICS: dict[str, Metric] = {
         Metric("oiou", "oIoU", 1, _overall_iou),
         Metric("miou", "mIoU", 1, _mean_iou),
         *_precisions(),
+        Metric("ciou", "cIoU", 1, _generalized_overall_iou),
+        Metric("giou", "gIoU", 1, _generalized_mean_iou),
+        Metric("n_acc", "N-acc", 1, _no_target_accuracy),
+        Metric("t_acc", "T-acc", 1, _target_accuracy),
+        *(Metric(f"gpr{10 * t}", f"Pr@0.{t}", 1, partial(_generalized_precision, tenths=t)) for t in (7, 8, 9)),
     )
 }
 
 # What a single-target evaluation is summarised by; anything else is computed when a table asks for it.
 DEFAULT_METRICS: tuple[str, ...] = ("oiou", "miou", "pr50", "pr60", "pr70", "pr80", "pr90")
+# The same where expressions may name several objects or none.
+GENERALIZED_METRICS: tuple[str, ...] = ("ciou", "giou", "n_acc", "t_acc", "gpr70", "gpr80", "gpr90")
 
 
 def metric(name: str) -> Metric:

@@ -35,10 +35,11 @@ class Records:
     """Results of one evaluation, one entry a sample ((image, sentence) pair), in evaluation order.
 
     Every field is an array [N]. intersection, union, predicted_area, target_area: exact pixel counts at the scoring
-    resolution (int64). height, width: the picture's own size in pixels (int32). target_empty, mask_empty: the ground
-    truth or the prediction has no pixel. no_target: the model's head says that there is no referent (False for models
-    without such a head). Construction converts to these types and raises `ValueError` for unequal lengths, for counts
-    that contradict each other, and for values that do not fit.
+    resolution (int64). height, width: the picture's own size in pixels (int32). target_empty: the expression names
+    nothing; where that is not known, the ground truth has no pixel. mask_empty: the prediction has no pixel. no_target:
+    the model says that the expression names nothing: its head does, or, for models without such a head on data where
+    expressions may name nothing, its mask is empty (elsewhere False). Construction converts to these types and raises
+    `ValueError` for unequal lengths, for counts that contradict each other, and for values that do not fit.
     """
 
     ref_id: npt.NDArray[np.int64]
@@ -65,7 +66,7 @@ class Records:
             object.__setattr__(self, name, column)
         if not np.array_equal(self.intersection + self.union, self.predicted_area + self.target_area):
             raise ValueError("records: intersection + union must equal predicted_area + target_area")
-        if not np.array_equal(self.target_empty, self.target_area == 0):
+        if (self.target_empty & (self.target_area > 0)).any():  # a tiny target may lose its last pixel, though
             raise ValueError("records: target_empty contradicts target_area")
         if not np.array_equal(self.mask_empty, self.predicted_area == 0):
             raise ValueError("records: mask_empty contradicts predicted_area")
@@ -81,8 +82,12 @@ class Records:
         predicted_area: npt.ArrayLike,
         target_area: npt.ArrayLike,
         no_target: npt.ArrayLike | None = None,
+        target_empty: npt.ArrayLike | None = None,
     ) -> Records:
-        """Records from what is counted: ids [N, 5] are (ref_id, sent_id, image_id, height, width), the others [N]."""
+        """Records from what is counted: ids [N, 5] are (ref_id, sent_id, image_id, height, width), the others [N].
+
+        no_target None: False throughout. target_empty None: where `target_area` is 0.
+        """
         table = np.asarray(ids, dtype=np.int64).reshape(-1, 5)
         common = np.asarray(intersection, dtype=np.int64)
         predicted = np.asarray(predicted_area, dtype=np.int64)
@@ -98,7 +103,7 @@ class Records:
             target_area=target,
             height=table[:, 3].astype(np.int32),
             width=table[:, 4].astype(np.int32),
-            target_empty=target == 0,
+            target_empty=target == 0 if target_empty is None else np.asarray(target_empty, dtype=np.bool_),
             mask_empty=predicted == 0,
             no_target=head,
         )
