@@ -46,6 +46,7 @@ def evaluate(
     precision = precision or full_precision(device)
     count = _count_resized if resolution == "resized" else _count_original
     counts: list[Tensor] = []
+    absent: list[Tensor] = []
     ids: list[tuple[int, int, int, int, int]] = []
     positions: list[int] = []
     training = model.training
@@ -55,6 +56,7 @@ def evaluate(
             with precision.autocast():
                 output = segment(model, batch, device)
             counts.append(count(model, output, batch))
+            absent.append(_no_target(model, output))
             ids += batch.ids
             positions += batch.positions
             if watch:
@@ -62,8 +64,11 @@ def evaluate(
     finally:
         model.train(training)
     table = torch.cat(counts).cpu().numpy() if counts else np.zeros((0, 3), dtype=np.int64)
+    head = torch.cat(absent).cpu().numpy() if absent else np.zeros(0, dtype=np.bool_)
     order = np.argsort(np.asarray(positions, dtype=np.int64), kind="stable")
-    return Records.from_counts(np.asarray(ids, dtype=np.int64).reshape(-1, 5)[order], *table[order].T)
+    intersection, predicted, target = table[order].T
+    rows = np.asarray(ids, dtype=np.int64).reshape(-1, 5)[order]
+    return Records.from_counts(rows, intersection, predicted, target, head[order])
 
 
 def segment(model: RISModel, batch: EvalBatch, device: str) -> Output:
@@ -102,6 +107,12 @@ def _count_original(model: RISModel, output: Output, batch: EvalBatch) -> Tensor
         target = torch.stack([batch.original[int(i)] for i in rows]).to(out.device)
         out[index] = count_pixels(model.predict(part, tuple(target.shape[-2:])), target)
     return out
+
+
+def _no_target(model: RISModel, output: Output) -> Tensor:
+    """What the model's head says, [N] bool; False where it has none."""
+    said = model.predict_no_target(output)
+    return torch.zeros(len(output.logits), dtype=torch.bool, device=output.logits.device) if said is None else said
 
 
 def _by_image(image_index: Tensor) -> Iterator[Tensor]:

@@ -209,6 +209,18 @@ def test_data_of_the_other_resolution_is_refused(root: Path, tokenizer: Tokenize
         evaluate(BrightChannel(), opened(root, tokenizer, "resized"), "original")
 
 
+def test_what_a_no_target_head_says_is_kept_in_order(root: Path, tokenizer: Tokenizer) -> None:
+    class Doubting(BrightChannel):
+        def predict_no_target(self, output: Output) -> Tensor | None:
+            return self.predict(output, output.input_size).flatten(1).sum(1) % 2 == 0
+
+    plain = evaluate(BrightChannel(), opened(root, tokenizer), "resized")
+    doubting = evaluate(Doubting(), opened(root, tokenizer, batch=3), "resized")
+    assert not plain.no_target.any()
+    assert doubting.no_target.tolist() == (doubting.predicted_area % 2 == 0).tolist()
+    assert 0 < doubting.no_target.sum() < 20
+
+
 def test_no_samples(root: Path, tokenizer: Tokenizer) -> None:
     data: Any = opened(root, tokenizer)
     empty = type(data)(**{**data.__dict__, "samples": []})
