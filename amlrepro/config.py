@@ -80,7 +80,10 @@ class SynthConfig(Strict):
 
 
 class DataConfig(Strict):
-    """What is trained on and how samples become tensors."""
+    """What is trained on and how samples become tensors.
+
+    sampling: an epoch goes over `ref`s, drawing one sentence at each visit, or over all `expression`s.
+    """
 
     train: str = "refcoco"
     split_by: str | None = None
@@ -91,15 +94,17 @@ class DataConfig(Strict):
     vocabulary: Literal["bert", "clip", "words"] = "bert"
     image_size: Annotated[int, Field(ge=16)] = 448
     max_tokens: Annotated[int, Field(ge=3)] = 20
+    sampling: Literal["ref", "expression"] = "ref"
 
 
 class TrainConfig(Strict):
     """Optimisation. Defaults are CARIS's own settings (CARIS script; Q10, Q24, Q46).
 
-    horizon: epochs over which the schedule decays. epoch_refs: refs an epoch visits (None: all of them).
-    warmup: iterations of linear warm-up from `warmup_ratio`; `first_step_full` keeps the official scheduler's quirk
-    that iteration 0 runs at the full rate. encoder_lr: factor on the rate of both encoders. drops: schedule `step`
-    multiplies the rate by `drop_factor` after each of these numbers of epochs (or updates: `drop_unit`).
+    horizon: epochs over which the schedule decays. epoch_refs: refs an epoch visits (None: all of them); expressions,
+    where `data.sampling` says so. warmup: iterations of linear warm-up from `warmup_ratio`; `first_step_full` keeps the
+    official scheduler's quirk that iteration 0 runs at the full rate. encoder_lr: factor on the rate of both encoders.
+    drops: schedule `step` multiplies the rate by `drop_factor` after each of these numbers of epochs (or updates:
+    `drop_unit`).
     """
 
     horizon: Annotated[int, Field(ge=1)] = 50

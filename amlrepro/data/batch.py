@@ -48,7 +48,8 @@ class EvalBatch:
     [N, L]; target [N, H, W] bool at the network's input size, or None when scoring at original size; original: for
     each sentence its mask [h, w] bool at the picture's own size (only when scoring there); ids: per sentence
     (ref_id, sent_id, image_id, height, width) with the picture's own size; positions: each sentence's place in
-    evaluation order (refs in file order, sentences in ref order), by which records are sorted.
+    evaluation order (refs in file order, sentences in ref order), by which records are sorted; no_target [N] bool: the
+    sentence names nothing, or None for data where every sentence names an object.
     """
 
     image: Tensor
@@ -59,3 +60,4 @@ class EvalBatch:
     original: list[Tensor] | None
     ids: list[tuple[int, int, int, int, int]]
     positions: list[int] = field(default_factory=list)
+    no_target: Tensor | None = None

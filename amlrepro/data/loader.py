@@ -14,11 +14,11 @@ from amlrepro.config import EvalConfig, RunConfig
 from amlrepro.data.batch import Batch, EvalBatch
 from amlrepro.data.combined import load_combined
 from amlrepro.data.masks import ref_mask
-from amlrepro.data.order import TrainingOrder, hash_integers
+from amlrepro.data.order import Int64, TrainingOrder, hash_integers
 from amlrepro.data.prefetch import ahead
 from amlrepro.data.refer import Ref, ReferData, Sentence, load_refer
 from amlrepro.data.source import Source, data_root, open_source
-from amlrepro.data.specs import COMBINED, check_split
+from amlrepro.data.specs import COMBINED, check_split, dataset_spec, is_multi_target
 from amlrepro.data.tokens import Tokenizer, build_tokenizer
 from amlrepro.data.transforms import normalize
 from amlrepro.errors import UserError
@@ -27,10 +27,12 @@ from amlrepro.models.spec import Protocol
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run trains on."""
+    """What a run trains on. expressions: (ref, number of its sentence) pairs in file order, where an epoch goes over
+    these; None where it goes over refs and draws a sentence at each visit."""
 
     source: Source
     refs: list[Ref]
+    expressions: list[tuple[Ref, int]] | None
     order: TrainingOrder
     tokenizer: Tokenizer
     max_tokens: int
@@ -64,9 +66,7 @@ class TrainingData:
     def batch(self, update: int, rank: int = 0, world: int = 1) -> Batch:
         """The batch of one update, a pure function of (seed, update, rank, world)."""
         positions = self.order.positions(update, rank, world)
-        refs = [self.refs[i] for i in self.order.refs(positions)]
-        counts = np.array([len(ref.sentences) for ref in refs], dtype=np.int64)
-        drawn = self.order.sentences(positions, counts)
+        refs, drawn = self._visited(positions)
         texts = [_text(ref.sentences[i], self.text) for ref, i in zip(refs, drawn, strict=True)]
         input_ids, attention_mask = _tokens(self.tokenizer, texts, self.max_tokens)
         return Batch(
@@ -77,6 +77,16 @@ class TrainingData:
             index=torch.from_numpy(positions),
             update=update,
         )
+
+    def _visited(self, positions: Int64) -> tuple[list[Ref], list[int]]:
+        """The ref at each position and the number of its sentence."""
+        visited = self.order.refs(positions)
+        if self.expressions is not None:
+            chosen = [self.expressions[i] for i in visited]
+            return [ref for ref, _ in chosen], [number for _, number in chosen]
+        refs = [self.refs[i] for i in visited]
+        counts = np.array([len(ref.sentences) for ref in refs], dtype=np.int64)
+        return refs, self.order.sentences(positions, counts).tolist()
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,11 @@ class EvaluationData:
     def n_samples(self) -> int:
         return len(self.samples)
 
+    @property
+    def multi_target(self) -> bool:
+        """Whether sentences may name several objects or none."""
+        return is_multi_target(self.source.data.dataset)
+
     def batches(self) -> Iterator[EvalBatch]:
         """Whole images with all their samples, images in order of first appearance, at least `batch` samples each
         (the last may have fewer). `positions` says how to sort back to evaluation order."""
@@ -132,12 +147,13 @@ class EvaluationData:
                 for s, info in zip(samples, infos, strict=True)
             ],
             positions=[sample.position for sample in samples],
+            no_target=torch.tensor([not ref.ann_ids for ref in refs]) if self.multi_target else None,
         )
 
 
 def open_training(config: RunConfig, protocol: Protocol) -> TrainingData:
     """Training data as the configuration says; raises `UserError` for a missing root, data set, split or picture."""
-    _require_known_input(protocol)
+    _require_known_input(protocol, config.data.train)
     root = data_root(config)
     if config.data.train == COMBINED:
         data: ReferData = load_combined(root).data
@@ -149,10 +165,15 @@ def open_training(config: RunConfig, protocol: Protocol) -> TrainingData:
     if silent:
         raise UserError(f"{len(silent)} train refs have no sentence", where=data.source, found=f"ref {silent[0]}")
     sentences = (_text(sentence, config.data.text) for ref in refs for sentence in ref.sentences)
+    expressions = None
+    if config.data.sampling == "expression":
+        expressions = [(ref, number) for ref in refs for number in range(len(ref.sentences))]
+    n_visited = len(refs) if expressions is None else len(expressions)
     return TrainingData(
         source=open_source(config, root, data, refs, protocol),
         refs=refs,
-        order=TrainingOrder(config.seed, len(refs), config.train.batch, config.train.epoch_refs),
+        expressions=expressions,
+        order=TrainingOrder(config.seed, n_visited, config.train.batch, config.train.epoch_refs),
         tokenizer=build_tokenizer(config, sentences),
         max_tokens=config.data.max_tokens,
         text=config.data.text,
@@ -165,7 +186,7 @@ def open_evaluation(
     config: RunConfig, evaluation: EvalConfig, tokenizer: Tokenizer, protocol: Protocol
 ) -> EvaluationData:
     """Samples of one evaluation; raises `UserError` for a missing root, data set, split or picture."""
-    _require_known_input(protocol)
+    _require_known_input(protocol, evaluation.dataset)
     root = data_root(config)
     check_split(evaluation.dataset, evaluation.split, evaluation.split_by)
     data = load_refer(root, evaluation.dataset, evaluation.split_by)
@@ -216,7 +237,13 @@ def other_sentences(samples: list[Sample], field: str) -> list[Sample]:
     return out
 
 
-def _require_known_input(protocol: Protocol) -> None:
+def _require_known_input(protocol: Protocol, dataset: str) -> None:
+    if is_multi_target(dataset) and not protocol.multi_target:
+        raise UserError(
+            f"sentences of {dataset_spec(dataset).title} may name several objects or none",
+            found="a model for sentences that name one object",
+            expected="one for any number (ReLA)",
+        )
     if protocol.soft_target and protocol.resize != "affine":
         raise UserError("stretched masks are hard", found="protocol.soft_target", expected="protocol.resize affine")
     if protocol.rasterize == "input" and protocol.resize != "stretch":

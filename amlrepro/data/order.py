@@ -1,5 +1,7 @@
 """The endless training sequence: which ref and which of its sentences, as a pure function of (seed, position).
 
+Where an epoch goes over expressions, these stand in the place of refs and nothing is left to draw.
+
 Position p = 0, 1, 2, ... visits ref `permutation(seed, p // N)[p % N]`, N the number of refs, with one of its
 sentences drawn uniformly by a hash of (seed, p). Nothing depends on workers, ranks or on what was drawn before, so a
 run can start at any position. Hashing is SplitMix64 (Steele, Lea and Flood 2014), the same with every library version.
@@ -54,6 +56,7 @@ def _recent_permutation(seed: int, number: int, n: int) -> Int64:
 class TrainingOrder:
     """The sequence cut into updates of `batch` positions and epochs of `steps_per_epoch` updates.
 
+    n_refs: how many there are to visit, refs or expressions.
     epoch_refs None: an epoch is one pass over all refs; the tail that fills no batch is dropped, as CARIS does.
     Otherwise epochs of `epoch_refs // batch` updates follow each other through the sequence without a gap, and so
     they do when there are fewer refs than one batch.
