@@ -25,7 +25,7 @@ def randomize(module: torch.nn.Module, seed: int = 0) -> None:
 
 
 def test_word_fusion_by_the_formula() -> None:
-    """rela.md 3, one head; the second sentence has two padding words, which change nothing."""
+    """One head; the second sentence has two padding words, which change nothing."""
     torch.manual_seed(0)
     fusion = WordFusion(6, 5)
     x, words = torch.randn(2, 6, 9), torch.randn(2, 5, 4)

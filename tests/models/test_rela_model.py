@@ -93,7 +93,7 @@ def test_at_the_start_words_stay_out_of_the_next_stage() -> None:
 
 
 def test_who_trains_and_decays(micro: ReLA) -> None:
-    """rela.md 7: embeddings and the last layers of BERT keep their weights; its other layers decay whole."""
+    """Embeddings and the last layers of BERT keep their weights; its other layers decay whole."""
     groups = micro.parameter_groups()
     listed = [name for group in groups for name, _ in group.parameters]
     assert sorted(listed) == sorted(n for n, p in micro.named_parameters() if p.requires_grad)

@@ -54,7 +54,7 @@ def test_all_official_keys_map_and_none_is_left_over(
 
 
 def test_parameters_count_as_published(base: ReLA) -> None:
-    """rela.md 1, in millions; BERT trains ten of its twelve layers, without embeddings."""
+    """In millions; BERT trains ten of its twelve layers, without embeddings."""
     parts = {"vision": 96.1, "pixel": 5.54, "regions": 14.99, "text": 108.9}
     for part, millions in parts.items():
         count = sum(p.numel() for p in base.get_submodule(part).parameters()) / 1e6

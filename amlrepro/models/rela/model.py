@@ -55,7 +55,7 @@ class TextEncoder(nn.Module):
 
 
 class ReLA(RISModel):
-    """Region-language attention for generalized referring segmentation (rela.md).
+    """Region-language attention for generalized referring segmentation (GRES, CVPR 2023).
 
     features: what AML's first pass reads (Q15): `default`, the last stage before its word fusion through a LayerNorm
     without parameters; `fused`, that stage's output. pixels: pictures come as 0 to 255 and are normalised here, as the
@@ -115,7 +115,7 @@ class ReLA(RISModel):
         return RelaOutput(logits, encoded.input_size, vision, encoded.textual.tokens, no_target, minimap=minimap)
 
     def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
-        """5 (mask + 0.1 minimap + 0.1 no-target), class-weighted cross-entropies over the batch (rela.md 6).
+        """5 (mask + 0.1 minimap + 0.1 no-target), class-weighted cross-entropies over the batch.
 
         target [B, H, W], the union of all objects. no_target [B] bool: expressions that name nothing; those with an
         empty target where it is not given. Returns the scalar and its three parts without factors.
@@ -155,7 +155,7 @@ class ReLA(RISModel):
         return F.layer_norm(visual.unfused, visual.unfused.shape[-1:]), encoded.textual.tokens
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """One rate for all (rela.md 7). Without decay: norms, embedding tables and relative position tables; of the
+        """One rate for all. Without decay: norms, embedding tables and relative position tables; of the
         text encoder everything decays that is trained."""
         undecayed: set[int] = set()
         for module in self.modules():

@@ -1,4 +1,4 @@
-"""Official ReLA checkpoints: names both ways, sizes from tensors, strict loading (rela.md 11)."""
+"""Official ReLA checkpoints: names both ways, sizes from tensors, strict loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ReLA's pixel decoder: deformable attention among the coarser maps, one step down to the finest (rela.md 4)."""
+"""ReLA's pixel decoder: deformable attention among the coarser maps, one step down to the finest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ReLA's region decoder: regions read the picture, the words and one another; three heads (rela.md 5)."""
+"""ReLA's region decoder: regions read the picture, the words and one another; three heads."""
 
 from __future__ import annotations
 

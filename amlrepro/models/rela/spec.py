@@ -87,7 +87,7 @@ class RelaOptions(Strict):
 
 
 def validate_after(horizon: int) -> tuple[int, ...]:
-    """Epochs after which val is scored: each, that is every 5,000 updates (rela.md 7)."""
+    """Epochs after which val is scored: each, that is every 5,000 updates."""
     return tuple(range(1, horizon + 1))
 
 
@@ -128,9 +128,9 @@ SIZES: dict[str, dict[str, Any]] = {
         "mlp": 64,
     },
     "demo": {
-        "embed_dim": 24,
-        "depths": (2, 2, 2),
-        "heads": (2, 4, 8),
+        "embed_dim": 16,
+        "depths": (1, 1, 2),
+        "heads": (1, 2, 4),
         "window": 7,
         "drop_path": 0.0,
         "text_width": 64,
@@ -141,12 +141,12 @@ SIZES: dict[str, dict[str, Any]] = {
         "text_dropout": 0.0,
         "trained_text_layers": None,
         "width": 48,
-        "pixel_layers": 2,
+        "pixel_layers": 1,
         "pixel_heads": 4,
         "pixel_mlp": 96,
         "groups": 8,
         "region_grid": 7,
-        "layers": 3,
+        "layers": 2,
         "decoder_heads": 4,
         "mlp": 96,
     },
@@ -177,7 +177,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def _train(batch: int) -> dict[str, Any]:
-    """150,000 updates (rela.md 7). An epoch is 5,000 of them, whatever part of the data they visit."""
+    """150,000 updates. An epoch is 5,000 of them, whatever part of the data they visit."""
     return {
         "optimizer": "adamw",
         "lr": 1e-5,

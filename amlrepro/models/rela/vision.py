@@ -1,4 +1,4 @@
-"""ReLA's picture encoder: Swin with words fused in after every stage (rela.md 3)."""
+"""ReLA's picture encoder: Swin with words fused in after every stage."""
 
 from __future__ import annotations
 
