@@ -63,7 +63,8 @@ class ModelSpec:
     that `pmme.features` may name. build: import path `module:function` of `build(config: RunConfig, vocab_size: int) ->
     RISModel`, imported only where torch may be. pretrained: import path of a torch-free function from the
     configuration to the public weights (`NeededWeights`) that it reads, under `vision` and `text`. official: import
-    path of `load(path_or_state_dict) -> RISModel`.
+    path of `load(path_or_state_dict) -> RISModel`. official_input: keywords of `official` under which the model takes
+    pictures as our loaders give them, normalised by the protocol.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ModelSpec:
     sizes: Mapping[str, Mapping[str, Any]]
     build: str
     official: str | None = None
+    official_input: Mapping[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
     train_presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

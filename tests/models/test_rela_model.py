@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from amlrepro.config import RunConfig, TrainConfig, parse_strict
 from amlrepro.data.batch import Batch
 from amlrepro.errors import UserError
 from amlrepro.models import build_model, load_official
+from amlrepro.models.converted import write_converted
 from amlrepro.models.rela.model import ReLA, RelaOutput, minimap_target
 from amlrepro.models.rela.official import to_official
 from amlrepro.models.rela.spec import PERIOD, SIZES, SPEC, RelaOptions
@@ -226,7 +228,7 @@ def test_pixels_are_normalised_inside(micro: ReLA) -> None:
 
 def test_official_round_trip(micro: ReLA) -> None:
     official = to_official(micro)
-    again = load_official("rela", {"model": official}, image_size=96, pixels=False, **UNTOLD)
+    again = load_official("rela", {"model": official}, image_size=96, **SPEC.official_input, **UNTOLD)
     assert isinstance(again, ReLA)
     assert not again.training
     assert again.options.window == 3
@@ -236,6 +238,14 @@ def test_official_round_trip(micro: ReLA) -> None:
     plain = {k: v for k, v in official.items() if not k.endswith("relative_position_index")}
     plain["text_encoder.embeddings.position_ids"] = torch.arange(32)[None]
     assert isinstance(load_official("rela", plain, **UNTOLD), ReLA)
+
+
+def test_converted_weights(micro: ReLA, tmp_path: Path) -> None:
+    path = tmp_path / "rela.safetensors"
+    write_converted(path, "rela", micro)
+    micro.eval()
+    with torch.no_grad():
+        assert torch.equal(load_official("rela", path)(**sample()).logits, micro(**sample()).logits)
 
 
 def test_wrong_checkpoints_are_refused(micro: ReLA) -> None:

@@ -216,6 +216,7 @@ SPEC = ModelSpec(
     sizes=SIZES,
     build="amlrepro.models.rela.model:build",
     official="amlrepro.models.rela.official:load",
+    official_input={"pixels": False},
     pretrained="amlrepro.models.rela.spec:needed_weights",
     train=_train(16),  # Q16: its own settings at the paper's batch size
     train_presets={"rela_paper": _train(16), "rela_official": _train(48)},
