@@ -14,10 +14,11 @@ from torch import Tensor
 from amlrepro.config import EvalConfig, RunConfig
 from amlrepro.data.batch import EvalBatch
 from amlrepro.data.loader import EvaluationData, open_evaluation
-from amlrepro.data.specs import dataset_spec
+from amlrepro.data.specs import dataset_spec, is_multi_target
 from amlrepro.engine.checkpoint import load_for_evaluation, read_meta, weights_digest
 from amlrepro.engine.numerics import Precision, full_precision, set_up_process
 from amlrepro.files import write_json
+from amlrepro.metrics.compute import DEFAULT_METRICS, GENERALIZED_METRICS
 from amlrepro.metrics.records import Records
 from amlrepro.metrics.summary import write_summary
 from amlrepro.models.contract import Encoded, Output, RISModel
@@ -46,7 +47,7 @@ def evaluate(
     precision = precision or full_precision(device)
     count = _count_resized if resolution == "resized" else _count_original
     counts: list[Tensor] = []
-    absent: list[Tensor] = []
+    flags: list[Tensor] = []
     ids: list[tuple[int, int, int, int, int]] = []
     positions: list[int] = []
     training = model.training
@@ -56,7 +57,7 @@ def evaluate(
             with precision.autocast():
                 output = segment(model, batch, device)
             counts.append(count(model, output, batch))
-            absent.append(_no_target(model, output))
+            flags.append(_no_target(model, output, batch, counts[-1]))
             ids += batch.ids
             positions += batch.positions
             if watch:
@@ -64,11 +65,11 @@ def evaluate(
     finally:
         model.train(training)
     table = torch.cat(counts).cpu().numpy() if counts else np.zeros((0, 3), dtype=np.int64)
-    head = torch.cat(absent).cpu().numpy() if absent else np.zeros(0, dtype=np.bool_)
+    absent = torch.cat(flags).cpu().numpy() if flags else np.zeros((0, 2), dtype=np.bool_)
     order = np.argsort(np.asarray(positions, dtype=np.int64), kind="stable")
     intersection, predicted, target = table[order].T
     rows = np.asarray(ids, dtype=np.int64).reshape(-1, 5)[order]
-    return Records.from_counts(rows, intersection, predicted, target, head[order])
+    return Records.from_counts(rows, intersection, predicted, target, *absent[order].T)
 
 
 def segment(model: RISModel, batch: EvalBatch, device: str) -> Output:
@@ -109,10 +110,16 @@ def _count_original(model: RISModel, output: Output, batch: EvalBatch) -> Tensor
     return out
 
 
-def _no_target(model: RISModel, output: Output) -> Tensor:
-    """What the model's head says, [N] bool; False where it has none."""
-    said = model.predict_no_target(output)
-    return torch.zeros(len(output.logits), dtype=torch.bool, device=output.logits.device) if said is None else said
+def _no_target(model: RISModel, output: Output, batch: EvalBatch, counts: Tensor) -> Tensor:
+    """[N, 2] bool: the model says that the sentence names nothing; it does name nothing.
+
+    Its head says so or, where it has none and a sentence may name nothing, its empty mask. counts: of `count_pixels`.
+    """
+    said, named = model.predict_no_target(output), batch.no_target
+    if said is None:
+        said = torch.zeros_like(counts[:, 1], dtype=torch.bool) if named is None else counts[:, 1] == 0
+    nothing = counts[:, 2] == 0 if named is None else named.to(counts.device)
+    return torch.stack([said, nothing], dim=1)
 
 
 def _by_image(image_index: Tensor) -> Iterator[Tensor]:
@@ -174,5 +181,6 @@ def write_evaluation(
     }
     path = folder / f"{evaluation.eval_id}.json"
     write_json(path, meta)
-    write_summary(path, records, digest=meta["records_sha256"])
+    names = GENERALIZED_METRICS if is_multi_target(evaluation.dataset) else DEFAULT_METRICS
+    write_summary(path, records, names, digest=meta["records_sha256"])
     return path
