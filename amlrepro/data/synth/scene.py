@@ -20,6 +20,8 @@ PERSON_WEIGHT = 2.0  # of persons against any other class in varied scenes
 CROWDS = ((2, 0.2), (3, 0.2), (4, 0.15), (5, 0.12), (6, 0.1), (8, 0.11), (10, 0.12))
 FOREGROUND = 4
 VARIETIES = ((2, 1, 1), (3, 1), (2, 2), (2, 1, 1, 1), (2, 2, 1), (3, 1, 1))
+PATTERN_SHARES = (0.5, 0.28, 0.22)
+OVERLAPS = (0.08, 0.35)  # share of the smaller box that may be covered: mostly, and for every third object
 # Square root of the box area in short sides.
 FAR = (0.13, 0.16)
 SMALL = (0.22, 0.27)
@@ -144,7 +146,7 @@ def _looks(rng: np.random.Generator, names: list[str], used: dict[str, set[str]]
         free = [c for c in COLORS if c not in seen]
         color = str(rng.choice(free if free and (not seen or rng.random() < 0.8) else list(COLORS)))
         seen.add(color)
-        pattern = str(rng.choice(PATTERNS, p=[0.5, 0.28, 0.22]))
+        pattern = str(rng.choice(PATTERNS, p=PATTERN_SHARES))
         out.append(_Look(name, color, pattern, "big" if rng.random() < 0.6 else "small"))
     return out
 
@@ -163,7 +165,7 @@ def _place(rng: np.random.Generator, looks: list[_Look], width: int, height: int
         aspect = CLASSES[look.name].aspect
         w, h = min(scale * aspect**0.5, 0.8 * width), min(scale / aspect**0.5, 0.9 * height)
         lowest = 0.45 * height if look.far else height - h - 1
-        tolerated = 0.35 if rng.random() < 0.33 else 0.08
+        tolerated = OVERLAPS[rng.random() < 0.33]
         best, best_overlap = (0.0, 0.0, w, h), 9.0
         for _ in range(14):
             box = (float(rng.uniform(1, width - w - 1)), float(rng.uniform(1, lowest)), w, h)
