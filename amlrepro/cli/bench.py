@@ -15,7 +15,7 @@ def bench(
     out: Annotated[Path, typer.Option(help="Folder for the JSON result.")] = Path("results/bench"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON instead of a table.")] = False,
 ) -> None:
-    """Time a training step of CARIS against the same step with AML, alternating, and write the ratio with its spread."""
+    """Time a training step of CARIS against the same step with AML, alternating; write the ratio and its spread."""
     import json
 
     import torch

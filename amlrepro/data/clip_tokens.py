@@ -23,7 +23,7 @@ _SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 class ClipTokenizer(Tokenizer):
-    """Text to CLIP ids: the start token, byte pairs of the cleaned lower-cased text, the end token (detris.md 9.2).
+    """Text to CLIP ids: the start token, byte pairs of the cleaned lower-cased text, the end token (official code).
 
     merges: pairs "left right" in order of rank. Ids: 256 byte symbols, the same closing a word, one piece a merge, then
     start and end token; the end token's is the largest. Padding has id 0, which is also the symbol "!". A text that is

@@ -43,7 +43,7 @@ def ref_mask(data: ReferData, ref: Ref, rule: Rule = "union") -> BoolArray:
 
 
 def ref_mask_drawn(data: ReferData, ref: Ref, size: int) -> BoolArray:
-    """Mask [size, size] of a ref as ReLA makes it: polygons are scaled to the input and drawn there (rela.md 8.3).
+    """Mask [size, size] of a ref as ReLA makes it: polygons are scaled to the input and drawn there (official code).
 
     Polygons of fewer than three points are left out, and so are crowds beside other objects. A run-length code is
     resized by nearest neighbour. Raises `UserError` when an object has no segmentation.

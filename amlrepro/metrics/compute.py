@@ -73,7 +73,7 @@ def _hits(records: Records) -> npt.NDArray[np.bool_]:
 
 
 def _generalized_overall_iou(records: Records) -> Terms:
-    """cIoU = sum of intersections / sum of unions (GRES, rela.md 9).
+    """cIoU = sum of intersections / sum of unions (GRES).
 
     A rightly rejected sample adds nothing. A wrongly rejected one adds its union, the mask is not emptied for it; one
     that should have been rejected adds the area of its mask.
@@ -83,7 +83,7 @@ def _generalized_overall_iou(records: Records) -> Terms:
 
 
 def _generalized_mean_iou(records: Records) -> Terms:
-    """gIoU = mean IoU, where a rightly rejected sample has 1, one rejected or kept wrongly 0 (GRES, rela.md 9)."""
+    """gIoU = mean IoU, where a rightly rejected sample has 1, one rejected or kept wrongly 0 (GRES)."""
     rejected = records.target_empty & records.no_target
     return np.where(_hits(records), iou(records), rejected), _ones(records)
 

@@ -37,7 +37,7 @@ class AspectFit:
 
 
 def fit_aspect(picture: Size, network: Size) -> AspectFit:
-    """The largest centred fit that keeps the aspect: s = min(H / h, W / w) (detris.md 9.2).
+    """The largest centred fit that keeps the aspect: s = min(H / h, W / w) (official code).
 
     The official matrix is solved from three corner pairs in single precision, so the corners are rounded here too.
     """

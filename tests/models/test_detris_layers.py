@@ -196,7 +196,7 @@ def test_branches_by_hand() -> None:
 
 
 def test_start_token_and_prefix_are_doubled() -> None:
-    """They pass the branches by: 2 z before the last linear (detris.md 3.1, 4.3)."""
+    """They pass the branches by: 2 z before the last linear (official code)."""
     adapter = randomised(TextAdapter(32, 16))
     x = torch.randn(2, 5, 32)
     with torch.no_grad():

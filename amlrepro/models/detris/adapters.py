@@ -23,7 +23,7 @@ class ConvNormReLU(nn.Module):
         return F.relu(self.bn(self.conv(x)))
 
 
-ADAPTER_EPS = 1e-3  # the adapters' convolutions have a bias and this eps; neck and head neither (detris.md 3.1, 5)
+ADAPTER_EPS = 1e-3  # the adapters' convolutions have a bias and this eps; neck and head neither (official code)
 
 
 class DenseBranches(nn.Module):
@@ -51,7 +51,7 @@ class DenseBranches(nn.Module):
 
 
 class TextAdapter(nn.Module):
-    """Dense branches over the words of a sentence (detris.md 3.1)."""
+    """Dense branches over the words of a sentence (official code)."""
 
     def __init__(self, width: int, bottleneck: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class TextAdapter(nn.Module):
 
 
 class TextToImage(nn.Module):
-    """Patches read the sentence: multi-head attention at the bottleneck's width (detris.md 4.3)."""
+    """Patches read the sentence: multi-head attention at the bottleneck's width (official code)."""
 
     def __init__(self, bottleneck: int, text_width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class TextToImage(nn.Module):
 
 
 class DenseAligner(nn.Module):
-    """Dense branches over the patch grid, then attention to the sentence (detris.md 4.3)."""
+    """Dense branches over the patch grid, then attention to the sentence (official code)."""
 
     def __init__(
         self, width: int, bottleneck: int, text_width: int, heads: int, dropout: float, prefix_tokens: int
@@ -100,7 +100,7 @@ class DenseAligner(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Linears truncated normal 0.02 with zero bias, convolutions Kaiming normal with zero bias (detris.md 8.4)."""
+        """Linears truncated normal 0.02 with zero bias, convolutions Kaiming normal with zero bias (official code)."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)

@@ -1,4 +1,4 @@
-"""What follows DETRIS's encoders: neck, decoder and the text-conditioned head (detris.md 5 to 7)."""
+"""What follows DETRIS's encoders: neck, decoder and the text-conditioned head (official code)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ChannelGate(nn.Module):
 
 
 class Neck(nn.Module):
-    """Three vision maps, gated by the sentence's state and merged (detris.md 5)."""
+    """Three vision maps, gated by the sentence's state and merged (official code)."""
 
     def __init__(self, options: DetrisOptions) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def grid_positions(height: int, width: int, channels: int, device: torch.device)
 
 
 class DecoderLayer(nn.Module):
-    """Pre-norm self-attention, attention to the words and MLP; each result is normed again (detris.md 6)."""
+    """Pre-norm self-attention, attention to the words and MLP; each result is normed again (official code)."""
 
     def __init__(self, options: DetrisOptions) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class Decoder(nn.Module):
 
 
 class Head(nn.Module):
-    """One logit map, by a 3x3 kernel that is made from the sentence's state (detris.md 7)."""
+    """One logit map, by a 3x3 kernel that is made from the sentence's state (official code)."""
 
     def __init__(self, options: DetrisOptions) -> None:
         super().__init__()

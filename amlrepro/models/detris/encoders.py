@@ -15,7 +15,7 @@ from amlrepro.models.detris.spec import END_ID, DetrisOptions
 
 
 class TextEncoder(nn.Module):
-    """transformers' CLIP text tower (pre-norm, QuickGELU, causal) with text adapters (detris.md 3)."""
+    """transformers' CLIP text tower (pre-norm, QuickGELU, causal) with text adapters (official code)."""
 
     def __init__(self, options: DetrisOptions, vocab_size: int) -> None:
         from transformers import CLIPTextConfig, CLIPTextModelWithProjection
@@ -73,7 +73,7 @@ class TextEncoder(nn.Module):
 
 
 class VisionEncoder(nn.Module):
-    """DINOv2 with registers from timm's blocks; some blocks carry a dense aligner (detris.md 4).
+    """DINOv2 with registers from timm's blocks; some blocks carry a dense aligner (official code).
 
     The position table is kept as it was trained (class row, then the grid) and resized at each pass, as officially.
     """
@@ -166,7 +166,7 @@ def resize_position(table: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
     """Patch positions [1, side^2, D] -> [1, h w, D] for a grid (h, w), exactly as the original DINOv2 resizes them.
 
     Bicubic with scale factors (h + 0.1) / side and (w + 0.1) / side: handing over factors instead of sizes moves the
-    sampling positions, so no library's resizing to a size gives the same (detris.md 4.1).
+    sampling positions, so no library's resizing to a size gives the same (official code).
     """
     if grid == (side, side):
         return table

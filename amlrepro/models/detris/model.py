@@ -18,7 +18,7 @@ from amlrepro.models.geometry import fit_aspect, picture_weights
 
 
 class DETRIS(RISModel):
-    """Densely connected parameter-efficient tuning for referring image segmentation (detris.md).
+    """Densely connected parameter-efficient tuning for referring image segmentation (official code).
 
     features: what AML's first pass reads (Q14): `default`, the final outputs of both adapted encoders; `frozen`, those
     of the encoders without their adapters, so of vision free of language.
@@ -56,7 +56,7 @@ class DETRIS(RISModel):
         """image [B, 3, H, W], ids, mask [B, L] -> three maps [B, D, h, w] and tokens [B, L, T].
 
         The decoder ignores every position with id 0, which CLIP's vocabulary also gives to a stand-alone "!"
-        (detris.md 8.2).
+        (official code).
         """
         tokens, state = self.text(input_ids, attention_mask)
         extra = {"state": state, "padding": input_ids == 0}
@@ -82,12 +82,12 @@ class DETRIS(RISModel):
 
     def loss(self, output: Output, target: Tensor) -> dict[str, Tensor]:
         """Mean binary cross-entropy at the logits' size; target [B, H, W] in [0, 1], resized to it by nearest
-        neighbour, may be soft at its edges (detris.md 8.1)."""
+        neighbour, may be soft at its edges (official code)."""
         wanted = F.interpolate(target[:, None].to(output.logits.dtype), size=output.logits.shape[-2:], mode="nearest")
         return {"loss": F.binary_cross_entropy_with_logits(output.logits, wanted)}
 
     def probability(self, output: Output, size: Sequence[int]) -> Tensor:
-        """Foreground probability [B, H, W] at `size` (detris.md 9.3): bicubic with aligned corners to the network's
+        """Foreground probability [B, H, W] at `size` (official code): bicubic with aligned corners to the network's
         input size; any other size is the picture's own, reached by the inverse of the input's geometry, cubic."""
         wanted = (int(size[0]), int(size[1]))
         probability = torch.sigmoid(output.logits.float())
@@ -102,7 +102,7 @@ class DETRIS(RISModel):
         return self.probability(output, size) > self.options.threshold
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The official two groups, adapters and head, and a third where the encoders train too (detris.md 8.3)."""
+        """The official two groups, adapters and head, and a third where the encoders train too (official code)."""
         adapters = _named(self, "text.adapters") + _named(self, "vision.aligners")
         known = {id(parameter) for _, parameter in adapters}
         encoders = [(n, p) for n, p in _named(self, "text") + _named(self, "vision") if id(p) not in known]

@@ -1,4 +1,4 @@
-"""Official DETRIS checkpoints: names both ways, sizes from tensors, strict loading (detris.md 10)."""
+"""Official DETRIS checkpoints: names both ways, sizes from tensors, strict loading (official code)."""
 
 from __future__ import annotations
 

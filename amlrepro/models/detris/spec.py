@@ -85,7 +85,7 @@ class DetrisOptions(Strict):
 
 
 def validate_after(horizon: int) -> tuple[int, ...]:
-    """Whole epochs trained when val is scored: after each (detris.md 8.5)."""
+    """Whole epochs trained when val is scored: after each (official code)."""
     return tuple(range(1, horizon + 1))
 
 
