@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import pickletools
+import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +18,12 @@ from torch import Tensor
 from amlrepro.errors import UserError
 
 _NESTED = ("model", "state_dict")
+_STARTS = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
+_SNIFFED = 512
+_EXPECTED = "safetensors, or a file written by torch.save"
+_CALLS = ("REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD")
+# How torch names the function or class that a pickle wants; instructions it does not know are "Unsupported operand".
+_CODE = re.compile(r"(?:GLOBAL|function|[Bb]uild|but got) [^\n]*?([A-Za-z_][\w]*(?:\.\w+)+)")
 
 
 def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
@@ -52,24 +61,59 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         raise UserError("no such weight file", where=path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
+    _require_torch_file(path)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on pickle protocols, which the error says better
             values = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error)
-        if "Unsupported" in reason or "GLOBAL" in reason:
-            raise UserError(
-                "this file asks to run code while loading, so it was not loaded",
-                where=path,
-                found=_first_line(reason),
-                expected="tensors, containers, numbers and text only",
-            ) from None
-        raise _unreadable(path, reason) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise _refused(path, str(error)) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
         raise _unreadable(path, str(error)) from None
     if not isinstance(values, Mapping):
         raise UserError("not a checkpoint", where=path, found=type(values).__name__, expected="a dict of tensors")
     return values
+
+
+def _require_torch_file(path: Path) -> None:
+    """Raise `UserError` unless the file begins as those of `torch.save` do: with a zip archive or a binary pickle."""
+    with path.open("rb") as file:
+        start = file.read(_SNIFFED)
+    if not start or start.startswith(_STARTS):
+        return
+    found = "text" if _is_text(start) else "neither a zip archive nor a pickle"
+    raise UserError("not a checkpoint file", where=path, found=found, expected=_EXPECTED)
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = start.decode("utf-8", errors="ignore" if len(start) == _SNIFFED else "strict")
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
+def _refused(path: Path, reason: str) -> UserError:
+    """The error for a pickle that torch would not load: one that wants code, or one that is none of torch's."""
+    code = _CODE.search(reason)
+    if code is None and not _calls(path):
+        found = "a pickle that torch.save did not write"
+        return UserError("not a checkpoint file", where=path, found=found, expected=_EXPECTED)
+    return UserError(
+        "this file asks to run code while loading, so it was not loaded",
+        where=path,
+        found=code[1] if code else "a pickle that calls functions",
+        expected="tensors, containers, numbers and text only",
+    )
+
+
+def _calls(path: Path) -> bool:
+    """Whether a plain pickle has instructions that call anything; it is only read through, not carried out."""
+    with path.open("rb") as file:
+        try:
+            return any(instruction.name in _CALLS for instruction, _, _ in pickletools.genops(file))
+        except ValueError:
+            return False
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
