@@ -13,7 +13,7 @@ from amlrepro.errors import UserError
 from amlrepro.models.contract import Encoded, Output, ParameterGroup, RISModel, Textual, Visual
 from amlrepro.models.detris.decoder import Decoder, Head, Neck
 from amlrepro.models.detris.encoders import TextEncoder, VisionEncoder
-from amlrepro.models.detris.spec import SPEC, DetrisOptions
+from amlrepro.models.detris.spec import SPEC, DetrisOptions, needed_weights
 from amlrepro.models.geometry import fit_aspect, picture_weights
 
 
@@ -80,7 +80,7 @@ class DETRIS(RISModel):
         vision = fused.flatten(2).transpose(1, 2)
         return Output(self.head(fused, state), encoded.input_size, vision, text.tokens)
 
-    def loss(self, output: Output, target: Tensor) -> dict[str, Tensor]:
+    def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
         """Mean binary cross-entropy at the logits' size; target [B, H, W] in [0, 1], resized to it by nearest
         neighbour, may be soft at its edges (official code)."""
         wanted = F.interpolate(target[:, None].to(output.logits.dtype), size=output.logits.shape[-2:], mode="nearest")
@@ -138,18 +138,16 @@ def build(config: RunConfig, vocab_size: int) -> DETRIS:
     Raises `UserError` for wrong options and when pretrained weights are not found or do not fit.
     """
     from amlrepro.models.backbones.locate import find_weights
-    from amlrepro.models.detris.pretrained import load_clip, load_dinov2, needed_clip, needed_dinov2
+    from amlrepro.models.detris.pretrained import load_clip, load_dinov2
 
     options = SPEC.resolve_options(config)
     assert isinstance(options, DetrisOptions)
-    vision = text = None
-    if config.init.vision == "pretrained":
-        vision = find_weights(needed_dinov2(options), config.exec.vision_weights)
-    if config.init.text == "pretrained":
-        text = find_weights(needed_clip(), config.exec.text_weights)
+    needed = needed_weights(config)
+    given = {"vision": config.exec.vision_weights, "text": config.exec.text_weights}
+    files = {part: find_weights(weights, given[part]) for part, weights in needed.items()}
     model = DETRIS(options, vocab_size, config.pmme.features)
-    if vision is not None:
-        load_dinov2(model.vision, vision)
-    if text is not None:
-        load_clip(model.text, text)
+    if "vision" in files:
+        load_dinov2(model.vision, files["vision"])
+    if "text" in files:
+        load_clip(model.text, files["text"])
     return model

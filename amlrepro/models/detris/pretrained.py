@@ -13,13 +13,10 @@ from torch import Tensor, nn
 
 from amlrepro.errors import UserError
 from amlrepro.models.backbones.fit import load_fitting
-from amlrepro.models.backbones.locate import NeededWeights
 from amlrepro.models.checkpoint_file import read_tensors
 from amlrepro.models.detris.encoders import TextEncoder, VisionEncoder
 from amlrepro.models.detris.official import from_official
-from amlrepro.models.detris.spec import DetrisOptions
-
-_SIZES = {(768, 12): ("b", "base"), (1024, 24): ("l", "large")}
+from amlrepro.models.detris.spec import needed_clip
 
 # transformers' names for DINOv2 and the original ones; the first that fits decides. Names differ between its versions.
 _TRANSFORMERS: tuple[tuple[str, str], ...] = (
@@ -42,40 +39,6 @@ _ORIGINAL: tuple[tuple[str, str], ...] = (
     ("pos_embed", "position"),
     ("patch_embed.", "patch."),
 )
-
-
-def needed_dinov2(options: DetrisOptions) -> NeededWeights:
-    """The DINOv2 with registers of this size; raises `UserError` for sizes that no public file has."""
-    size = _SIZES.get((options.vision_width, options.vision_layers))
-    if size is None or options.registers != 4 or options.patch_size != 14:
-        raise UserError(
-            "there are no public DINOv2 weights of this size",
-            found=f"width {options.vision_width}, {options.vision_layers} layers, {options.registers} registers",
-            expected="the sizes base or large",
-            hint="set init.vision=scratch and model.options.frozen=false",
-        )
-    letter, word = size
-    return NeededWeights(
-        name=f"dinov2_vit{letter}14_reg4",
-        setting="exec.vision_weights",
-        variable="AMLRIS_DINOV2",
-        files=(f"dinov2_vit{letter}14_reg4_pretrain.pth",),
-        repositories=(f"facebook/dinov2-with-registers-{word}", f"timm/vit_{word}_patch14_reg4_dinov2.lvd142m"),
-        get=f"download dinov2_vit{letter}14_reg4_pretrain.pth from facebookresearch/dinov2's page, "
-        f"or facebook/dinov2-with-registers-{word} from the Hugging Face hub",
-    )
-
-
-def needed_clip() -> NeededWeights:
-    """The CLIP whose text tower DETRIS reads sentences with."""
-    return NeededWeights(
-        name="clip-vit-base-patch16",
-        setting="exec.text_weights",
-        variable="AMLRIS_CLIP",
-        files=(),
-        repositories=("openai/clip-vit-base-patch16",),
-        get="download openai/clip-vit-base-patch16 from the Hugging Face hub (model.safetensors, merges.txt)",
-    )
 
 
 def load_dinov2(vision: VisionEncoder, source: str | Path | Mapping[str, Any]) -> None:

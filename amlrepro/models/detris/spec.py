@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from amlrepro.config import IntTuple, Strict
+from amlrepro.config import IntTuple, RunConfig, Strict
+from amlrepro.errors import UserError
+from amlrepro.models.backbones.locate import NeededWeights
 from amlrepro.models.spec import ModelSpec, Protocol
 
 Positive = Annotated[int, Field(ge=1)]
@@ -14,6 +16,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 END_ID = 49407  # CLIP's end token, its largest id
 FEATURES = ("default", "frozen")
+_DINOV2 = {(768, 12): ("b", "base"), (1024, 24): ("l", "large")}  # by width and layers
 
 
 class DetrisOptions(Strict):
@@ -87,6 +90,52 @@ class DetrisOptions(Strict):
 def validate_after(horizon: int) -> tuple[int, ...]:
     """Whole epochs trained when val is scored: after each (official code)."""
     return tuple(range(1, horizon + 1))
+
+
+def needed_weights(config: RunConfig) -> dict[str, NeededWeights]:
+    """The public files of the encoders that start pretrained; raises `UserError` for sizes that have none."""
+    out = {}
+    if config.init.vision == "pretrained":
+        options = SPEC.resolve_options(config)
+        assert isinstance(options, DetrisOptions)
+        out["vision"] = needed_dinov2(options)
+    if config.init.text == "pretrained":
+        out["text"] = needed_clip()
+    return out
+
+
+def needed_dinov2(options: DetrisOptions) -> NeededWeights:
+    """The DINOv2 with registers of this size; raises `UserError` for sizes that no public file has."""
+    size = _DINOV2.get((options.vision_width, options.vision_layers))
+    if size is None or options.registers != 4 or options.patch_size != 14:
+        raise UserError(
+            "there are no public DINOv2 weights of this size",
+            found=f"width {options.vision_width}, {options.vision_layers} layers, {options.registers} registers",
+            expected="the sizes base or large",
+            hint="set init.vision=scratch and model.options.frozen=false",
+        )
+    letter, word = size
+    return NeededWeights(
+        name=f"dinov2_vit{letter}14_reg4",
+        setting="exec.vision_weights",
+        variable="AMLRIS_DINOV2",
+        files=(f"dinov2_vit{letter}14_reg4_pretrain.pth",),
+        repositories=(f"facebook/dinov2-with-registers-{word}", f"timm/vit_{word}_patch14_reg4_dinov2.lvd142m"),
+        get=f"download dinov2_vit{letter}14_reg4_pretrain.pth from facebookresearch/dinov2's page, "
+        f"or facebook/dinov2-with-registers-{word} from the Hugging Face hub",
+    )
+
+
+def needed_clip() -> NeededWeights:
+    """The CLIP whose text tower DETRIS reads sentences with."""
+    return NeededWeights(
+        name="clip-vit-base-patch16",
+        setting="exec.text_weights",
+        variable="AMLRIS_CLIP",
+        files=(),
+        repositories=("openai/clip-vit-base-patch16",),
+        get="download openai/clip-vit-base-patch16 from the Hugging Face hub (model.safetensors, merges.txt)",
+    )
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -206,6 +255,7 @@ SPEC = ModelSpec(
     sizes=SIZES,
     build="amlrepro.models.detris.model:build",
     official="amlrepro.models.detris.official:load",
+    pretrained="amlrepro.models.detris.spec:needed_weights",
     train={**_ADAM, "horizon": 50, "batch": 16},
     train_presets={
         "detris_paper": {**_ADAM, "horizon": 50, "batch": 16},
