@@ -52,7 +52,7 @@ class Joint(Masking):
         inputs = (batch.input_ids, batch.attention_mask)
         whole = model.encode(batch.image, *inputs)
         output = model.segment(whole)
-        whole_loss = model.loss(output, batch.target)["loss"]
+        whole_loss = model.loss(output, batch.target, batch.no_target)["loss"]
 
         similarity = self.similarity(model, whole, batch.input_ids, output)
         blank = self.blank(similarity, batch)
@@ -63,6 +63,6 @@ class Joint(Masking):
         with torch.no_grad():
             model.encode_text(*inputs, vision)  # discarded there too, but draws from the dropout's random state
         masked = model.segment(Encoded(vision, text, whole.input_size))
-        masked_loss = model.loss(masked, batch.target)["loss"]
+        masked_loss = model.loss(masked, batch.target, batch.no_target)["loss"]
         loss = 0.5 * whole_loss + 0.5 * masked_loss
         return with_parts(loss, {"loss_whole": whole_loss, "loss_masked": masked_loss})

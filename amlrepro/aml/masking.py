@@ -98,7 +98,7 @@ class TwoStage(Masking):
     def stage_two(self, model: RISModel, batch: Batch, blank: Tensor) -> dict[str, Tensor]:
         """The loss on the masked image against the unchanged target (Q09)."""
         image = apply_mask(batch.image, blank, self.afm.fill)
-        parts = model.loss(model(image, batch.input_ids, batch.attention_mask), batch.target)
+        parts = model.loss(model(image, batch.input_ids, batch.attention_mask), batch.target, batch.no_target)
         return with_parts(parts["loss"], parts)
 
 

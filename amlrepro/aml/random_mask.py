@@ -58,7 +58,7 @@ class Random(Strategy):
         blank = random_blocks(count, grid, sample_generators(self.seed, batch.index))
         self.statistics.add(blank, None, size, self.afm)
         image = apply_mask(batch.image, blank, self.afm.fill)
-        parts = model.loss(model(image, batch.input_ids, batch.attention_mask), batch.target)
+        parts = model.loss(model(image, batch.input_ids, batch.attention_mask), batch.target, batch.no_target)
         return with_parts(parts["loss"], parts)
 
     def pop_stats(self) -> dict[str, float]:

@@ -92,7 +92,7 @@ class Plain(Strategy):
 
     def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:
         """One forward pass."""
-        parts = model.loss(model(batch.image, batch.input_ids, batch.attention_mask), batch.target)
+        parts = model.loss(model(batch.image, batch.input_ids, batch.attention_mask), batch.target, batch.no_target)
         return with_parts(parts["loss"], parts)
 
     def pop_stats(self) -> dict[str, float]:

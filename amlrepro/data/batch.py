@@ -14,7 +14,8 @@ class Batch:
     image [B, 3, H, W] float32, normalised by the model's protocol; input_ids, attention_mask [B, L] int64;
     target [B, H, W], 1 on the referent: int64, or float32 in [0, 1] where the protocol keeps soft edges; index [B]
     int64, the sample's position in the run's endless sample sequence (seeds its mask draw); update: zero-based number
-    of the optimiser step this batch feeds.
+    of the optimiser step this batch feeds; no_target [B] bool: the sentence names nothing, or None for data where every
+    sentence names an object.
     """
 
     image: Tensor
@@ -23,6 +24,7 @@ class Batch:
     target: Tensor
     index: Tensor
     update: int
+    no_target: Tensor | None = None
 
     def to(self, device: str) -> Batch:
         """The same batch on `device` (non-blocking copies)."""
@@ -37,6 +39,7 @@ class Batch:
             move(self.target),
             self.index,
             self.update,
+            None if self.no_target is None else move(self.no_target),
         )
 
 

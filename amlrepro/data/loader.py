@@ -76,6 +76,7 @@ class TrainingData:
             target=_targets(self.source, refs),
             index=torch.from_numpy(positions),
             update=update,
+            no_target=_no_target(self.source.data, refs),
         )
 
     def _visited(self, positions: Int64) -> tuple[list[Ref], list[int]]:
@@ -116,11 +117,6 @@ class EvaluationData:
     def n_samples(self) -> int:
         return len(self.samples)
 
-    @property
-    def multi_target(self) -> bool:
-        """Whether sentences may name several objects or none."""
-        return is_multi_target(self.source.data.dataset)
-
     def batches(self) -> Iterator[EvalBatch]:
         """Whole images with all their samples, images in order of first appearance, at least `batch` samples each
         (the last may have fewer). `positions` says how to sort back to evaluation order."""
@@ -147,7 +143,7 @@ class EvaluationData:
                 for s, info in zip(samples, infos, strict=True)
             ],
             positions=[sample.position for sample in samples],
-            no_target=torch.tensor([not ref.ann_ids for ref in refs]) if self.multi_target else None,
+            no_target=_no_target(self.source.data, refs),
         )
 
 
@@ -255,6 +251,11 @@ def _targets(source: Source, refs: list[Ref]) -> Tensor:
     if source.protocol.soft_target:
         return torch.from_numpy(np.stack([source.soft_mask(ref) for ref in refs]))
     return torch.from_numpy(np.stack([source.mask(ref) for ref in refs])).long()
+
+
+def _no_target(data: ReferData, refs: list[Ref]) -> Tensor | None:
+    """[B] bool: the ref has no object; None for data whose sentences name one object each."""
+    return torch.tensor([not ref.ann_ids for ref in refs]) if is_multi_target(data.dataset) else None
 
 
 def _groups(samples: list[Sample], batch: int) -> Iterator[list[Sample]]:

@@ -93,8 +93,12 @@ class RISModel(nn.Module, ABC):
         """Decoder: logits before upsampling. attention_bias: feature-level masking only."""
 
     @abstractmethod
-    def loss(self, output: Output, target: Tensor) -> dict[str, Tensor]:
-        """target [B, H, W] -> {"loss": scalar, parts...}."""
+    def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
+        """target [B, H, W] -> {"loss": scalar, parts...}.
+
+        no_target [B] bool: expressions that name nothing, where the data have such. It is for a head that says so;
+        models without one take no notice.
+        """
 
     @abstractmethod
     def predict(self, output: Output, size: Sequence[int]) -> Tensor:

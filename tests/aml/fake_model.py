@@ -65,7 +65,7 @@ class FakeModel(RISModel):
         text = self.fuse(encoded.textual.tokens.mean(1))[:, :, None, None]
         return Output(self.head(encoded.visual.levels[-1] * text), encoded.input_size)
 
-    def loss(self, output: Output, target: Tensor) -> dict[str, Tensor]:
+    def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
         logits = F.interpolate(output.logits, output.input_size, mode="bilinear", align_corners=False)
         value = F.cross_entropy(logits, target)
         return {"loss": value, "cross_entropy": value}

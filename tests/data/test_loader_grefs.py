@@ -73,8 +73,13 @@ def test_targets_are_merged_or_empty(config: RunConfig, general: Protocol) -> No
     expected = {"both": 1600, "the two": 1600, "two boxes": 1600, "the giraffe": 0, "a dog": 0, "left one": 800}
     by_ids = {tuple(data.tokenizer.encode(text, 6)[0]): area for text, area in expected.items()}
     assert batch.target.dtype == torch.int64
-    for row, mask in zip(batch.input_ids.tolist(), batch.target, strict=True):
+    assert batch.no_target is not None
+    for row, mask, nothing in zip(batch.input_ids.tolist(), batch.target, batch.no_target.tolist(), strict=True):
         assert int(mask.sum()) == by_ids[tuple(row)]
+        assert nothing == (by_ids[tuple(row)] == 0)
+    moved = batch.to("cpu").no_target
+    assert moved is not None
+    assert torch.equal(moved, batch.no_target)
     shown = next(m for row, m in zip(batch.input_ids.tolist(), batch.target, strict=True) if by_ids[tuple(row)] == 1600)
     assert shown[:40, :20].all()
     assert shown[40:, 40:60].all()
@@ -92,7 +97,6 @@ def test_evaluation_says_what_names_nothing(config: RunConfig, general: Protocol
     tokenizer = open_training(config, general).tokenizer
     evaluation = EvalConfig.model_validate({"dataset": "grefcoco", "split": "val", "resolution": resolution})
     data = open_evaluation(config, evaluation, tokenizer, general)
-    assert data.multi_target
     (batch,) = data.batches()
     assert [ids[0] for ids in batch.ids] == [4, 5]
     assert batch.no_target is not None
@@ -104,7 +108,10 @@ def test_evaluation_says_what_names_nothing(config: RunConfig, general: Protocol
 
 def test_single_target_data_have_no_such_flag(training_root: Path, config_for: MakeConfig, protocol: Protocol) -> None:
     config = config_for(training_root)
-    tokenizer = open_training(config, protocol).tokenizer
+    training = open_training(config, protocol)
+    tokenizer = training.tokenizer
+    assert training.batch(0).no_target is None
+    assert training.batch(0).to("cpu").no_target is None
     (batch,) = open_evaluation(config, EvalConfig(dataset="refcoco", split="val"), tokenizer, protocol).batches()
     assert batch.no_target is None
 

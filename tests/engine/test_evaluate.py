@@ -56,7 +56,7 @@ class BrightChannel(RISModel):
         value = encoded.visual.levels[0][torch.arange(len(last)), last]
         return Output(torch.stack([torch.zeros_like(value), value - 0.25], 1), encoded.input_size)
 
-    def loss(self, output: Output, target: Tensor) -> dict[str, Tensor]:
+    def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
         raise NotImplementedError
 
     def predict(self, output: Output, size: Sequence[int]) -> Tensor:

@@ -47,7 +47,7 @@ class Painter(RISModel):
         logits[found, 1, :, : encoded.input_size[1] // 2] = 1.0
         return Output(logits, encoded.input_size)
 
-    def loss(self, output: Output, target: Tensor) -> dict[str, Tensor]:
+    def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
         raise NotImplementedError
 
     def predict(self, output: Output, size: Sequence[int]) -> Tensor:

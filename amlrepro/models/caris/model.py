@@ -64,7 +64,7 @@ class CARIS(RISModel):
         height, width = decoded.shapes[0]
         return Output(decoded.logits, encoded.input_size, decoded.vision[:, : height * width], decoded.text)
 
-    def loss(self, output: Output, target: Tensor) -> dict[str, Tensor]:
+    def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
         """Class-weighted cross-entropy at the target's size [B, H, W]."""
         logits = upsample(output.logits, target.shape[-2:])
         return {"loss": F.cross_entropy(logits, target, weight=self.class_weights.to(logits.dtype))}
