@@ -11,7 +11,7 @@ import typer
 
 from amlrepro.cli.options import DEFAULT_STORE, DataRootOption, ImageRootOption, JsonOption, StoreOption, wide_console
 from amlrepro.config import EvalConfig, parse_strict
-from amlrepro.data.specs import dataset_spec, parse_dataset_split
+from amlrepro.data.specs import dataset_spec, is_multi_target, parse_dataset_split
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.models.registry import get_spec
 from amlrepro.suite.settings import find_data_root, load_settings, settings_path
@@ -20,7 +20,7 @@ from amlrepro.suite.store import Store
 if TYPE_CHECKING:
     from rich.console import Console
 
-SHOWN = ("oiou", "miou", "pr50", "pr70", "pr90")
+SHOWN = ("oiou", "miou", "pr50", "pr70", "pr90")  # with several targets or none: all of GENERALIZED_METRICS
 RESOLUTIONS = ("resized", "original")
 LINE_SECONDS = 15.0
 
@@ -42,7 +42,8 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Score a checkpoint on a split: oIoU, mIoU, P@0.5, P@0.7, P@0.9. Keeps one record a sample."""
+    """Score a checkpoint on a split: oIoU, mIoU, P@X; on gRefCOCO cIoU, gIoU, N-acc, T-acc, Pr@X. Keeps one record a
+    sample."""
     spec = get_spec(model)
     dataset, split_by, split = parse_dataset_split(data)
     chosen = spec.protocol.scoring if resolution is None else resolution
@@ -134,7 +135,7 @@ def _print(console: Console, meta: dict[str, Any], path: Path) -> None:
     """The metrics with their intervals, and what they are of."""
     from rich.table import Table
 
-    from amlrepro.metrics.compute import metric
+    from amlrepro.metrics.compute import GENERALIZED_METRICS, metric
 
     evaluation, summary = meta["eval"], meta["summary"]
     title = dataset_spec(evaluation["dataset"]).title
@@ -146,7 +147,7 @@ def _print(console: Console, meta: dict[str, Any], path: Path) -> None:
     table = Table()
     for column in ("metric", "%", f"{summary['bootstrap']['level']:.0%} interval"):
         table.add_column(column, justify="left" if column == "metric" else "right")
-    for name in SHOWN:
+    for name in GENERALIZED_METRICS if is_multi_target(evaluation["dataset"]) else SHOWN:
         entry = summary["metrics"][name]
         value = "-" if entry["value"] is None else f"{entry['value']:.2f}"
         interval = "-" if entry["low"] is None else f"{entry['low']:.2f} to {entry['high']:.2f}"

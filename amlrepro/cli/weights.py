@@ -27,7 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 @app.command("list")
 def list_weights(
     model: Annotated[str | None, typer.Option("--model", help="Only this model's.")] = None,
-    size: Annotated[str, typer.Option("--size", help="Size of the models.")] = "base",
+    size: Annotated[str | None, typer.Option("--size", help="Size of the models.", show_default="base")] = None,
     as_json: Json = False,
 ) -> None:
     """The public weights that the models start from, and where they lie on this machine."""
@@ -119,16 +119,22 @@ def convert(
     typer.echo(f"{out}: {sum(p.numel() for p in loaded.parameters()):,} parameters of {model}, {to} form")
 
 
-def _needed(name: str, size: str) -> list[dict[str, Any]]:
-    """Rows of `weights list` for one model."""
+def _needed(name: str, size: str | None) -> list[dict[str, Any]]:
+    """Rows of `weights list` for one model, at its first size unless another is asked for."""
     from amlrepro.config import RunConfig
     from amlrepro.models.backbones.locate import locate
+    from amlrepro.models.registry import get_spec
+    from amlrepro.suite.settings import load_settings
     from amlrepro.suite.weights import needed_weights
 
-    config = RunConfig().with_changes({"model": {"name": name, "size": size}}, "--size")
+    settings = load_settings()
+    given = {"vision": settings.vision_weights, "text": settings.text_weights}
+    spec = get_spec(name)
+    config = RunConfig().with_changes({"model": {"name": name, "size": size or next(iter(spec.sizes))}}, "--size")
+    spec.resolve_options(config)
     rows = []
     for part, needed in needed_weights(config).items():
-        path = locate(needed)
+        path = locate(needed, given.get(part))
         rows.append(
             {
                 "model": name,

@@ -22,8 +22,16 @@ HEADER = "amlris_weights"
 
 
 def write_converted(path: Path, name: str, model: RISModel) -> None:
-    """Write a model's weights; what else it needs to be built again stands in the file's header."""
+    """Write a model's weights; what else it needs to be built again stands in the file's header.
+
+    Raises `UserError` for a model that does not keep its `options`.
+    """
     options: Any = getattr(model, "options", None)
+    if options is None:
+        expected = "an attribute `options`, the sizes it was built with"
+        raise UserError(
+            f"model {name!r} does not say how to build it again", where=type(model).__name__, expected=expected
+        )
     described = {"model": name, "options": options.model_dump(mode="json"), "vocabulary": vocabulary_size(model)}
     weights = getattr(model, "class_weights", None)
     if weights is not None:
@@ -67,5 +75,5 @@ def load_converted(name: str, path: str | Path, header: Mapping[str, Any]) -> RI
 
 
 def vocabulary_size(model: nn.Module) -> int:
-    """Rows of the largest embedding table, the words'."""
-    return max(module.num_embeddings for module in model.modules() if isinstance(module, nn.Embedding))
+    """Rows of the largest embedding table, the words'; 0 where there is none."""
+    return max((module.num_embeddings for module in model.modules() if isinstance(module, nn.Embedding)), default=0)
