@@ -33,10 +33,11 @@ def load_official(name: str, source: str | Path | Mapping[str, Any], **options: 
     from amlrepro.models.registry import get_spec, load_object
 
     spec = get_spec(name)
-    if spec.official is None:
-        raise UserError(f"model {name!r} has no official checkpoints", where="load_official")
     header = converted_header(source)
     if header is not None and isinstance(source, str | Path):
         return load_converted(name, source, header)
+    if spec.official is None:
+        where = source if isinstance(source, str | Path) else None
+        raise UserError(f"model {name!r} has no official checkpoints, only runs and converted files", where=where)
     model: RISModel = load_object(spec.official)(source, **options)
     return model
