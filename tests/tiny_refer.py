@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from amlrepro.config import RunConfig, nest, parse_config
+from amlrepro.models.registry import get_spec
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 70, 230), "yellow": (230, 220, 60)}
 SIZES = ((60, 80), (72, 56))  # height, width of the pictures in turn
@@ -52,6 +53,21 @@ def make_refer(root: Path, train: int = 12, val: int = 3) -> Path:
     tables = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "box"}]}
     (root / "refcoco" / "instances.json").write_text(json.dumps(tables))
     (root / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
+    return root
+
+
+def make_grefs(root: Path) -> Path:
+    """Add grefcoco/ to what `make_refer` wrote: each box, both boxes of a picture together, and what is not there."""
+    source = root / "refcoco"
+    single = pickle.loads((source / "refs(unc).p").read_bytes())
+    refs = [{**ref, "ann_id": [ref["ann_id"]], "category_id": [1]} for ref in single]
+    for left, right in zip(single[::2], single[1::2], strict=True):
+        for ann_ids, text in (([left["ann_id"], right["ann_id"]], "both boxes"), ([-1], "the giraffe")):
+            ref = _ref(len(refs) + 1, left["image_id"], [text], left["split"] == "train")
+            refs.append({**ref, "ann_id": ann_ids, "category_id": [1] if ann_ids != [-1] else [-1]})
+    (root / "grefcoco").mkdir()
+    (root / "grefcoco" / "grefs(unc).json").write_text(json.dumps(refs))
+    (root / "grefcoco" / "instances.json").write_text((source / "instances.json").read_text())
     return root
 
 
@@ -97,6 +113,27 @@ def tiny_config(root: Path, **changes: Any) -> RunConfig:
         **changes,
     }
     return parse_config(nest(values))
+
+
+def method_config(root: Path, name: str, **changes: Any) -> RunConfig:
+    """`tiny_config` for another model, fed and trained by its own protocol, but for the rate and the length."""
+    spec = get_spec(name)
+    protocol = spec.protocol
+    own = {f"train.{key}": value for key, value in spec.train.items()}
+    values = {
+        "model.name": name,
+        "data.train": "grefcoco" if protocol.multi_target else "refcoco",
+        "data.text": protocol.text,
+        "data.sampling": protocol.sampling,
+        **own,
+        "train.horizon": 2,
+        "train.batch": 4,
+        "train.epoch_refs": 8,
+        "train.lr": 1e-3,
+        "exec.validate_at": (1, 2),
+        **changes,
+    }
+    return tiny_config(root, **values)
 
 
 AML = {"afm.tau": 0.6}

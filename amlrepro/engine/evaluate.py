@@ -127,12 +127,6 @@ def _by_image(image_index: Tensor) -> Iterator[Tensor]:
         yield (image_index == image).nonzero().flatten()
 
 
-def overall_iou(records: Records) -> float:
-    """oIoU in percent, for choosing `best`; exact integer sums."""
-    union = int(records.union.sum())
-    return 100.0 * int(records.intersection.sum()) / union if union else 0.0
-
-
 def evaluate_run(run: RunDir, config: RunConfig, evaluation: EvalConfig, watch: Watch | None = None) -> None:
     """Evaluate a run's checkpoint and write `evals/<eval_id>.parquet` and, last, `.json`.
 

@@ -8,27 +8,21 @@ from typing import Any
 from torch import Tensor
 
 from amlrepro.aml.strategies import build_strategy
-from amlrepro.config import EvalConfig, RunConfig, dump_config, parse_config
-from amlrepro.data.loader import EvaluationData, open_evaluation, open_training
-from amlrepro.data.refer import load_refer
-from amlrepro.data.source import data_root
-from amlrepro.data.specs import COMBINED
-from amlrepro.data.tokens import Tokenizer
+from amlrepro.config import RunConfig, dump_config, parse_config
+from amlrepro.data.loader import open_training
 from amlrepro.engine import checkpoint, provenance
-from amlrepro.engine.evaluate import evaluate, overall_iou
 from amlrepro.engine.history import Journal, Stopwatch, Totals, memory_mb
 from amlrepro.engine.numerics import choose_precision, seed_torch, set_up_process
 from amlrepro.engine.optim import build_optimizer
 from amlrepro.engine.signals import StopSignals
+from amlrepro.engine.validation import open_validation
 from amlrepro.errors import UserError
 from amlrepro.files import write_text
 from amlrepro.models import build_model
 from amlrepro.models.registry import get_spec
-from amlrepro.models.spec import Protocol
 from amlrepro.rundir import RunDir
 
 SKIPPED_LIMIT = 30  # a gradient scaler that halves from 65536 has long found its scale after as many skipped updates
-COMBINED_VALIDATION = "refcoco"  # the combined set is validated on RefCOCO's val (CARIS's authors' advice)
 
 
 class _Interrupted(Exception):
@@ -136,10 +130,11 @@ class Session:
         self.closed, self.loss = epoch, self.epoch.means()["loss"]
         self.epoch.clear()
         self.epoch_watch.clear()
-        if scores is not None:
+        if scores is not None and self.validation is not None:
             self.journal.row("validation", step=self.step, epoch=epoch, **scores)
-            if self.best is None or scores["oiou"] > self.best["oiou"]:
-                self.best = {"oiou": scores["oiou"], "epoch": epoch}
+            metric = self.validation.metric
+            if self.best is None or scores[metric] > self.best[metric]:
+                self.best = {metric: scores[metric], "epoch": epoch}
                 self._save_weights("best")
         if epoch in self.config.exec.milestones:
             self._save_weights(f"epoch{epoch}")
@@ -187,6 +182,7 @@ class Session:
             "images_per_s": round(self.config.train.batch / self.pace, 2) if self.pace else None,
             "eta_s": round(self.eta_s, 1),
             "best": self.best if self.validation else "none: this data has no val split",
+            "best_by": self.validation.by if self.validation else None,
         }
 
     @property
@@ -220,8 +216,7 @@ class Session:
             if signals.received is not None:
                 raise _Interrupted
 
-        records = evaluate(self.model, self.validation, "resized", self.precision, watch)
-        return {"oiou": overall_iou(records), "samples": len(records)}
+        return self.validation.scores(self.model, self.precision, watch)
 
     def _require_finite(self) -> None:
         """Raises `UserError` when an update was not finite, or with a gradient scaler too many in a row were not."""
@@ -256,15 +251,6 @@ class Session:
     def _pause_watches(self) -> None:
         for watch in (self.window_watch, self.epoch_watch):
             watch.resume()
-
-
-def open_validation(config: RunConfig, tokenizer: Tokenizer, protocol: Protocol) -> EvaluationData | None:
-    """The val split that `best` is chosen on; None where the data have none (a miniature of the real data, say)."""
-    combined = config.data.train == COMBINED
-    name, owner = (COMBINED_VALIDATION, None) if combined else (config.data.train, config.data.split_by)
-    if "val" not in load_refer(data_root(config), name, owner).split_names():
-        return None
-    return open_evaluation(config, EvalConfig(dataset=name, split="val", split_by=owner), tokenizer, protocol)
 
 
 def _until(config: RunConfig) -> int:

@@ -18,7 +18,9 @@ class Protocol:
     mean, std: normalisation of RGB in [0, 1]. resize: `stretch` to a square, or `affine`: aspect kept, centred,
     `border` (8-bit RGB) around. vision_text_free: vision is computed without language, so an image is encoded once for
     all its sentences. stage_one_mode: mode of AML's first pass (Q06). validate: rule giving the epochs after which val
-    is scored (`horizon` -> whole epochs trained). precision: autocast of the official code on CUDA. image_size: side
+    is scored (`horizon` -> whole epochs trained). best_by: the metric on val by which `best` is chosen, at the
+    resolution `scoring`, over all sentences or each object's first (validate_sentences), in the precision of training
+    or in float32 (validate_precision). precision: autocast of the official code on CUDA. image_size: side
     of the network's input. scoring: resolution of the published numbers. decision: how logits become a mask, as results
     are labelled. soft_target: training masks keep the fractions that their interpolation gives, float32 in [0, 1].
     vocabulary: tokeniser of the pretrained text encoder; end_id: its token that closes a sentence. word_limits: most
@@ -47,6 +49,9 @@ class Protocol:
     multi_target: bool = False
     sampling: Literal["ref", "expression"] = "ref"
     rasterize: Literal["picture", "input"] = "picture"
+    best_by: str = "oiou"
+    validate_sentences: Literal["all", "first"] = "all"
+    validate_precision: Literal["training", "float32"] = "training"
 
     def max_tokens(self, dataset: str, split_by: str | None = None) -> int:
         """The word limit of a data set, marks included."""

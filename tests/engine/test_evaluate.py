@@ -20,9 +20,11 @@ from amlrepro.config import EvalConfig
 from amlrepro.data.loader import EvaluationData, open_evaluation
 from amlrepro.data.tokens import Tokenizer
 from amlrepro.engine import evaluate as module
-from amlrepro.engine.evaluate import count_pixels, evaluate, evaluate_run, overall_iou
+from amlrepro.engine.evaluate import count_pixels, evaluate, evaluate_run
 from amlrepro.engine.train import train
+from amlrepro.engine.validation import selection_score
 from amlrepro.files import read_json
+from amlrepro.metrics.compute import value
 from amlrepro.metrics.records import Records
 from amlrepro.models import build_model
 from amlrepro.models.caris.spec import SPEC
@@ -135,7 +137,7 @@ def test_counts_equal_a_plain_loop(root: Path, tokenizer: Tokenizer, resolution:
         assert records.intersection[i] / records.union[i] == pytest.approx(iou, abs=1e-12)
     assert 0 < records.intersection.sum() < records.union.sum()
     truth, predicted = (np.concatenate(parts) for parts in zip(*flat, strict=True))
-    assert overall_iou(records) == pytest.approx(100 * jaccard_score(truth, predicted), abs=1e-9)
+    assert value("oiou", records) == pytest.approx(100 * jaccard_score(truth, predicted), abs=1e-9)
 
 
 def test_each_image_is_encoded_once(root: Path, tokenizer: Tokenizer) -> None:
@@ -225,7 +227,7 @@ def test_no_samples(root: Path, tokenizer: Tokenizer) -> None:
     data: Any = opened(root, tokenizer)
     empty = type(data)(**{**data.__dict__, "samples": []})
     records = evaluate(BrightChannel(), empty, "resized")
-    assert (len(records), overall_iou(records)) == (0, 0.0)
+    assert (len(records), selection_score(records, "oiou")) == (0, 0.0)
 
 
 def test_an_evaluated_run_keeps_records_and_what_they_are_of(root: Path, tmp_path: Path) -> None:

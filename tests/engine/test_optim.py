@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from amlrepro.config import TrainConfig
+from amlrepro.config import TrainConfig, parse_strict
 from amlrepro.engine.optim import build_optimizer, clip_gradients, lr_factor, set_rate
 from amlrepro.models.contract import ParameterGroup, RISModel
+from amlrepro.models.detris.spec import SPEC as DETRIS
+from amlrepro.models.rela.spec import SPEC as RELA
 
 # Observed by running the official CARIS code: T = 132,500, base rate 1e-4, warm-up 1500 from ratio 1e-3.
 OFFICIAL = {
@@ -41,17 +43,41 @@ def test_without_warm_up_the_decay_starts_at_once() -> None:
     assert [lr_factor(t, 10, plain) for t in (0, 1, 5)] == pytest.approx([1.0, 0.9**0.9, 0.5**0.9])
 
 
-def test_step_schedule_drops_after_epochs_35_and_55() -> None:
-    """DETRIS: a tenth after epochs 35 and 55, here of 60 epochs of 10 updates."""
-    train = TrainConfig(schedule="step", warmup=0, horizon=60, drops=(35, 55))
-    rates = [lr_factor(t, 600, train) for t in (0, 349, 350, 549, 550, 599)]
-    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+def multi_step(milestones: list[int], wanted: list[int]) -> list[float]:
+    """Rates that torch's own scheduler gives when its counter stands at each of `wanted`, from 1e-4."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-4)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
+    rates = {}
+    for count in range(max(wanted) + 1):
+        rates[count] = float(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return [rates[count] for count in wanted]
 
 
-def test_step_schedule_drops_after_updates() -> None:
-    """ReLA counts its drops in updates."""
-    train = TrainConfig(schedule="step", warmup=0, drops=(110, 140), drop_unit="update", drop_factor=0.5)
-    assert [lr_factor(t, 150, train) for t in (109, 110, 140)] == pytest.approx([1, 0.5, 0.25])
+def test_detris_drops_after_epochs() -> None:
+    """Its code steps torch's scheduler once an epoch: 35 epochs at 1e-4, 20 at 1e-5, then 1e-6. 42,404 objects in
+    batches of 32 are 1,325 updates an epoch."""
+    train = parse_strict(TrainConfig, DETRIS.train_presets["detris_official"], "test")
+    assert (train.horizon, train.optimizer, train.weight_decay, train.clip) == (65, "adam", 0.0, None)
+    updates = 42_404 // 32
+    epochs = [0, 1, 34, 35, 54, 55, 64]
+    expected = multi_step([35, 55], epochs)
+    for within in (0, 1, updates - 1):
+        found = [train.lr * lr_factor(epoch * updates + within, 65 * updates, train) for epoch in epochs]
+        assert found == pytest.approx(expected)
+    paper = parse_strict(TrainConfig, DETRIS.train, "test")
+    assert paper.lr * lr_factor(50 * 2650 - 1, 50 * 2650, paper) == pytest.approx(1e-5)  # the second drop never comes
+
+
+def test_rela_drops_after_updates() -> None:
+    """1e-5 for 110,000 updates, 1e-6 up to 140,000, then 1e-7 to 150,000; no warm-up."""
+    train = parse_strict(TrainConfig, RELA.train_presets["rela_official"], "test")
+    assert (train.optimizer, train.weight_decay, train.clip, train.batch) == ("adamw", 0.05, 0.01, 48)
+    assert train.epoch_refs == 5_000 * 48
+    updates = [0, 1, 9, 109_999, 110_000, 139_999, 140_000, 149_999]
+    found = [train.lr * lr_factor(t, 150_000, train) for t in updates]
+    assert found == pytest.approx([1e-5, 1e-5, 1e-5, 1e-5, 1e-6, 1e-6, 1e-7, 1e-7])
 
 
 def test_constant_schedule() -> None:

@@ -22,6 +22,15 @@ DRIVER = Path(__file__).with_name("killed_training.py")
 TIMINGS = ("images_per_s", "eta_s", "memory_mb", "seconds")
 CHANGES: dict[str, Any] = {"exec.milestones": [1, 2], "exec.validate_at": [1, 2, 3], "exec.log_every": 5}
 KILLED = -9
+# With batch norm's statistics, its own optimiser and AML's first pass.
+DETRIS: dict[str, Any] = {
+    "model.name": "detris",
+    "train.optimizer": "adam",
+    "train.schedule": "step",
+    "train.drops": [2],
+    "train.clip": None,
+    **AML,
+}
 
 
 def plans(name: str) -> list[list[Any]]:
@@ -53,6 +62,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list
         ("aml", AML, []),
         ("killed plain", always, plans("plain")),
         ("killed aml", {**always, **AML}, plans("aml")),
+        ("detris", DETRIS, []),
+        ("killed detris", {**always, **DETRIS}, [["update", 2], ["write", 2, 0.5], ["written", 2], ["row", 2]]),
         ("rare", rarely, [["update", 10], ["update", 6]]),
         ("first epoch", {"exec.until": 1, "exec.milestones": []}, []),
         ("second epoch", {"exec.until": 2, "exec.milestones": []}, []),
@@ -99,6 +110,18 @@ def test_killed_anywhere_ends_with_the_same_bits(runs: tuple[Path, dict[str, lis
     assert len(history(folder / strategy)) == 2 + 3 + 3  # 12 updates in windows of 5; epochs; validations
     assert ended[f"killed {strategy}"].count(KILLED) >= 8
     assert_same(folder / f"killed {strategy}", folder / strategy)
+
+
+def test_killed_detris_ends_with_the_same_bits(runs: tuple[Path, dict[str, list[int]]]) -> None:
+    folder, ended = runs
+    assert ended["killed detris"] == [KILLED] * 4 + [0]
+    assert_same(folder / "killed detris", folder / "detris")
+    last = {name: tensor for name, tensor in weights(folder / "detris").items() if name.startswith("last:model")}
+    counters = {int(tensor) for name, tensor in last.items() if name.endswith("num_batches_tracked")}
+    assert counters == {12}, "one count an update: the first passes leave no trace"
+    moved = [bool(tensor.ne(0).any()) for name, tensor in last.items() if name.endswith("running_mean")]
+    assert moved
+    assert all(moved)
 
 
 def test_killed_between_rare_checkpoints_starts_again(runs: tuple[Path, dict[str, list[int]]]) -> None:

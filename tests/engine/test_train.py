@@ -21,6 +21,7 @@ from amlrepro.config import parse_config
 from amlrepro.data.batch import Batch
 from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.engine import session as session_module
+from amlrepro.engine import validation as validation_module
 from amlrepro.engine.checkpoint import read_meta
 from amlrepro.engine.evaluate import evaluate
 from amlrepro.engine.numerics import Precision
@@ -98,6 +99,7 @@ def test_history_state_and_checkpoints(root: Path, tmp_path: Path) -> None:
     assert (state["state"], state["epoch"], state["step"], state["steps_per_epoch"]) == ("done", 3, 12, 4)
     best = max(validations, key=lambda r: r["oiou"])
     assert state["best"] == {"oiou": best["oiou"], "epoch": best["epoch"]}
+    assert state["best_by"] == best["by"] == "oIoU on refcoco val, 112 x 112"
     names = sorted(p.name for p in run.checkpoints.iterdir())
     expected = ["best", "epoch0", "epoch2", "last"]
     assert names == sorted(f"{name}.{suffix}" for name in expected for suffix in ("json", "safetensors"))
@@ -165,7 +167,7 @@ def test_a_signal_in_validation_closes_the_epoch_next_time(root: Path, tmp_path:
         return evaluate(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session_module, "evaluate", interrupted)
+        patch.setattr(validation_module, "evaluate", interrupted)
         with pytest.raises(Preempted):
             train(config, run)
     assert read_meta(run.checkpoint("last"))["resume"]["closed"] == 2

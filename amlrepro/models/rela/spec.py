@@ -211,6 +211,8 @@ SPEC = ModelSpec(
         multi_target=True,
         sampling="expression",
         rasterize="input",
+        best_by="ciou",  # its own code scores val and chooses nothing
+        validate_precision="float32",
     ),
     options=RelaOptions,
     sizes=SIZES,

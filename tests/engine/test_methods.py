@@ -1,0 +1,89 @@
+"""DETRIS and ReLA through the engine: their own step, their own validation, masks around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_refer import AML, make_grefs, make_refer, method_config
+
+from amlrepro.config import EvalConfig
+from amlrepro.engine.evaluate import evaluate_run
+from amlrepro.engine.train import train
+from amlrepro.files import read_json
+from amlrepro.metrics.compute import value
+from amlrepro.metrics.records import Records
+from amlrepro.rundir import RunDir
+
+
+@pytest.fixture(autouse=True)
+def _restore_process_settings() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_grefs(make_refer(tmp_path_factory.mktemp("refer") / "data", train=4, val=2))
+
+
+BY = {
+    "detris": ("miou", "mIoU on refcoco val, each picture's own size, first sentence of each object"),
+    "rela": ("ciou", "cIoU on grefcoco val, 112 x 112"),
+}
+
+
+@pytest.mark.parametrize("name", ["detris", "rela"])
+def test_trains_and_chooses_the_best_by_its_protocol(root: Path, tmp_path: Path, name: str) -> None:
+    """Two epochs of two updates. The score of `best` is that of a stand-alone evaluation of its checkpoint."""
+    run = RunDir(tmp_path / "run")
+    config = method_config(root, name, **{"exec.milestones": (0,), "exec.log_every": 1})
+    train(config, run)
+    rows = run.history_rows()
+    steps, validations = ([r for r in rows if r["kind"] == k] for k in ("step", "validation"))
+    assert [r["lr"] for r in steps] == pytest.approx([1e-3] * 4)
+    metric, by = BY[name]
+    dataset = config.data.train
+    assert [(r["epoch"], r["by"]) for r in validations] == [(1, by), (2, by)]
+    state = run.read_state()
+    assert state["best_by"] == by
+    assert state["best"][metric] == max(r[metric] for r in validations)
+
+    before, after = (load_file(run.checkpoint(n)) for n in ("epoch0", "last"))
+    moved = {key for key, tensor in before.items() if not torch.equal(tensor, after[key])}
+    unmoved = {key for key in before if key not in moved}
+    assert len(moved) > 0.9 * len(before), sorted(unmoved)
+
+    resolution = "original" if name == "detris" else "resized"
+    evaluation = EvalConfig.model_validate(
+        {"dataset": dataset, "split": "val", "resolution": resolution, "checkpoint": "best"}
+    )
+    evaluate_run(run, config, evaluation)
+    records = Records.read(run.eval_records(evaluation.eval_id))
+    chosen = next(r for r in validations if r["epoch"] == state["best"]["epoch"])
+    if name == "rela":
+        assert chosen["samples"] == len(records) == 2 * (4 + 1 + 1)  # two refs of two sentences, both, nothing
+        assert int(records.target_empty.sum()) == 2
+        assert value("ciou", records) == pytest.approx(chosen["ciou"])
+    else:
+        assert (chosen["samples"], len(records)) == (4, 8)
+        first = records.intersection[::2] / records.union[::2]
+        assert 100 * first.mean() == pytest.approx(chosen["miou"])
+        meta = read_json(run.eval_meta(evaluation.eval_id))
+        assert meta["scored_at"] == "each picture's own size"
+
+
+@pytest.mark.parametrize("name", ["detris", "rela"])
+def test_trains_with_masks(root: Path, tmp_path: Path, name: str) -> None:
+    run = RunDir(tmp_path / "run")
+    train(method_config(root, name, **AML, **{"exec.validate_at": (), "train.horizon": 1}), run)
+    epochs: list[dict[str, Any]] = [r for r in run.history_rows() if r["kind"] == "epoch"]
+    assert len(epochs) == 1
+    assert 0 < epochs[0]["masked_blocks"] < 0.6
+    assert epochs[0]["s_mean"] > 1 / 8 - 1e-6  # eight tokens at most
