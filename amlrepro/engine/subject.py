@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 from amlrepro.config import EvalConfig, RunConfig, parse_config
 from amlrepro.data.digest import data_digest
 from amlrepro.data.loader import open_evaluation
@@ -19,6 +17,7 @@ from amlrepro.files import sha256_file
 from amlrepro.metrics.records import Records
 from amlrepro.models import load_official
 from amlrepro.models.contract import RISModel
+from amlrepro.models.converted import vocabulary_size
 from amlrepro.models.registry import get_spec
 
 FILE = "file"  # what stands in an evaluation's name in place of a run's checkpoint
@@ -43,8 +42,8 @@ class Subject:
 def open_subject(path: Path, model: str, dataset: str, split_by: str | None, vocabulary: Path | None) -> Subject:
     """Load a checkpoint of the model called `model`.
 
-    An official one is fed by the model's protocol (input size, word limit of the data set, pretrained tokeniser, which
-    `vocabulary` may locate); one of ours carries all of this. Raises `UserError` for a file that is missing, torn, or
+    An official one is fed by the model's protocol (input size, text field, word limit of the data set, pretrained
+    tokeniser, which `vocabulary` may locate); one of ours carries all of this. Raises `UserError` for a file that is missing, torn, or
     of another model.
     """
     spec = get_spec(model)
@@ -63,6 +62,7 @@ def open_subject(path: Path, model: str, dataset: str, split_by: str | None, voc
             "data": {
                 "train": dataset,
                 "split_by": split_by,
+                "text": protocol.text,
                 "vocabulary": protocol.vocabulary,
                 "image_size": protocol.image_size,
                 "max_tokens": protocol.max_tokens(dataset, split_by),
@@ -70,9 +70,9 @@ def open_subject(path: Path, model: str, dataset: str, split_by: str | None, voc
             "exec": {"text_weights": str(vocabulary) if vocabulary else None},
         }
     )
-    loaded = load_official(model, path)
+    loaded = load_official(model, path, **spec.official_input)
     tokenizer = build_tokenizer(config, ())
-    rows = max(m.num_embeddings for m in loaded.modules() if isinstance(m, nn.Embedding))
+    rows = vocabulary_size(loaded)
     if rows != tokenizer.vocab_size:
         found, expected = f"{tokenizer.vocab_size} pieces", f"{rows}, as the checkpoint has them"
         raise UserError("the vocabulary does not fit the checkpoint", where="--vocab", found=found, expected=expected)
