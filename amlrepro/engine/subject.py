@@ -43,8 +43,8 @@ def open_subject(path: Path, model: str, dataset: str, split_by: str | None, voc
     """Load a checkpoint of the model called `model`.
 
     An official one is fed by the model's protocol (input size, text field, word limit of the data set, pretrained
-    tokeniser, which `vocabulary` may locate); one of ours carries all of this. Raises `UserError` for a file that is missing, torn, or
-    of another model.
+    tokeniser, which `vocabulary` may locate); one of ours carries all of this. Raises `UserError` for a file that
+    is missing, torn, or of another model.
     """
     spec = get_spec(model)
     if not path.is_file():
