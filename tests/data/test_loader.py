@@ -24,8 +24,9 @@ MakeConfig = Callable[..., RunConfig]
 
 
 def equal(a: Batch, b: Batch) -> bool:
-    same = [torch.equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(Batch) if f.name != "update"]
-    return all(same) and a.update == b.update
+    """Every field the same, to the bit; `update` is a number and `no_target` may be absent."""
+    pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(Batch)]
+    return all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in pairs)
 
 
 def test_training_batch_by_hand(training_root: Path, config_for: MakeConfig, protocol: Protocol) -> None:
