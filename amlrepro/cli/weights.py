@@ -110,12 +110,9 @@ def convert(
 
         write_converted(out, model, loaded)
     else:
-        import torch
+        from amlrepro.models.checkpoint_file import write_torch
 
-        from amlrepro.files import atomic_path
-
-        with atomic_path(out) as temporary:
-            torch.save({"model": _official(model).to_official(loaded)}, temporary)
+        write_torch(out, {"model": _official(model).to_official(loaded)})
     typer.echo(f"{out}: {sum(p.numel() for p in loaded.parameters()):,} parameters of {model}, {to} form")
 
 

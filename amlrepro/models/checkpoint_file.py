@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import pickle
 import pickletools
 import re
@@ -13,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amlrepro.errors import UserError
+from amlrepro.files import atomic_path
 
 _NESTED = ("model", "state_dict")
 _STARTS = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
@@ -46,12 +51,33 @@ def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
     return tensors
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write safetensors, whole or not at all; raises `UserError` when the disk is full."""
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(ready, temporary, metadata=metadata)
+        except SafetensorError as error:
+            if f"os error {errno.ENOSPC}" in str(error):  # the library hides the operating system's error in its text
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
+
+
+def write_torch(path: Path, value: Mapping[str, Any]) -> None:
+    """Write as `torch.save` does, whole or not at all; raises `UserError` when the disk is full."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(value, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # torch trips over closing what it could not write
+                raise error.__context__ from None
+            raise
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """The text metadata of a safetensors file; empty for other files."""
     if path.suffix != ".safetensors":
         return {}
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as f:
         return dict(f.metadata() or {})
 
@@ -117,9 +143,6 @@ def _calls(path: Path) -> bool:
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         tensors: Mapping[str, Any] = load_file(path)
     except SafetensorError as error:

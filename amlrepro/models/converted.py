@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from amlrepro.config import RunConfig
 from amlrepro.errors import UserError
-from amlrepro.files import atomic_path
 from amlrepro.models.backbones.fit import misfit, mismatches
+from amlrepro.models.checkpoint_file import write_tensors
 from amlrepro.models.contract import RISModel
 from amlrepro.models.registry import get_spec, load_object
 
@@ -36,9 +36,7 @@ def write_converted(path: Path, name: str, model: RISModel) -> None:
     weights = getattr(model, "class_weights", None)
     if weights is not None:
         described["class_weights"] = weights.tolist()
-    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={HEADER: json.dumps(described)})
+    write_tensors(path, model.state_dict(), {HEADER: json.dumps(described)})
 
 
 def converted_header(source: str | Path | Mapping[str, Any]) -> dict[str, Any] | None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from amlrepro.errors import UserError
-from amlrepro.models.checkpoint_file import read_tensors
+from amlrepro.models import checkpoint_file
+from amlrepro.models.checkpoint_file import read_tensors, write_tensors, write_torch
 
 
 class Call:
@@ -78,3 +81,25 @@ def test_what_it_asks_for_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="asks to run code") as caught:
         read_tensors(file)
     assert caught.value.found == "torch.nn.modules.linear.Linear"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_torch_files_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_full_device(**_: object) -> tuple[int, str]:
+        (tmp_path / "temporary").symlink_to("/dev/full")
+        return os.open(os.devnull, os.O_RDONLY), str(tmp_path / "temporary")
+
+    monkeypatch.setattr(tempfile, "mkstemp", on_full_device)
+    with pytest.raises(UserError, match="the disk is full"):
+        write_torch(tmp_path / "out.pth", {"model": {"a": torch.zeros(100_000)}})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_safetensors_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint_file, "save_file", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        write_tensors(tmp_path / "out.safetensors", {"a": torch.zeros(2)}, {})
+    assert list(tmp_path.iterdir()) == []
