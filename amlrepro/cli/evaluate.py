@@ -35,7 +35,7 @@ def evaluate(
         str | None,
         typer.Option(help="Score at the network's input size (resized) or at each picture's own (original)."),
     ] = None,
-    vocab: Annotated[Path | None, typer.Option(help="vocab.txt of BERT, or its folder.")] = None,
+    vocab: Annotated[Path | None, typer.Option(help="vocab.txt of BERT or merges.txt of CLIP, or its folder.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the records instead of the store.")] = None,
     store: StoreOption = DEFAULT_STORE,
     batch: Annotated[int, typer.Option(min=1, help="Least number of sentences at a time.")] = 32,

@@ -1,0 +1,1 @@
+"""A small referring-segmentation model that plugs into amlrepro."""
