@@ -32,6 +32,7 @@ VERSIONS: dict[str, int] = {
     "pmme": 1,
     "afm": 1,
     "random": 1,
+    "maskris": 1,
     "loop": 1,
     "synth": 1,
     "data": 1,
@@ -152,7 +153,7 @@ class AFMConfig(Strict):
     block: Annotated[int, Field(ge=1)] = 32
     dropout: Literal["block", "pixel", "released"] = "block"
     fill: float = 0.0
-    source: Literal["pmme", "random"] = "pmme"
+    source: Literal["pmme", "random", "maskris"] = "pmme"
     level: Literal["image", "feature"] = "image"
 
 
@@ -160,6 +161,13 @@ class RandomConfig(Strict):
     """Random-mask baseline (Q20): a fixed share of blocks, or the share AML would mask in the same sample."""
 
     share: Annotated[float, Field(ge=0, le=1)] | Literal["matched"] = 0.25
+
+
+class MaskRISConfig(Strict):
+    """MaskRIS's training: the share of blocks that are kept, and of words that are selected for masking."""
+
+    keep: Annotated[float, Field(ge=0, le=1)] = 0.25
+    words: Annotated[float, Field(ge=0, le=1)] = 0.15
 
 
 class ExecConfig(Strict):
@@ -191,14 +199,15 @@ class RunConfig(Strict):
     pmme: PMMEConfig = PMMEConfig()
     afm: AFMConfig = AFMConfig()
     random: RandomConfig = RandomConfig()
+    maskris: MaskRISConfig = MaskRISConfig()
     seed: Annotated[int, Field(ge=0)] = 0
     exec: ExecConfig = ExecConfig()
 
     @property
-    def strategy(self) -> Literal["plain", "aml", "random"]:
+    def strategy(self) -> Literal["plain", "aml", "random", "maskris"]:
         """The training strategy these settings describe."""
-        if self.afm.source == "random":
-            return "random"
+        if self.afm.source != "pmme":
+            return self.afm.source
         return "aml" if self.afm.tau > 0 else "plain"
 
     def identity(self) -> dict[str, Any]:
@@ -351,8 +360,12 @@ def _inactive(config: RunConfig) -> list[str]:
         out.append("init.vision_digest")
     if config.init.text == "scratch":
         out.append("init.text_digest")
+    if config.strategy != "maskris":
+        out.append("maskris")
     if config.strategy == "plain":
         out += ["pmme", "afm", "random", "train.step"]
+    elif config.strategy == "maskris":
+        out += ["pmme", "random", "afm.tau", "afm.rho", "afm.dropout", "afm.level"]
     elif config.strategy == "random":
         if config.random.share != "matched":
             out += ["pmme", "afm.tau", "afm.rho", "afm.dropout", "afm.level"]
@@ -369,8 +382,8 @@ def _components(config: RunConfig) -> set[str]:
         out.add("synth")
     if config.strategy == "aml" or (config.strategy == "random" and config.random.share == "matched"):
         out |= {"pmme", "afm"}
-    if config.strategy == "random":
-        out.add("random")
+    if config.strategy in ("random", "maskris"):
+        out.add(config.strategy)
     return out
 
 

@@ -88,7 +88,13 @@ def test_what_can_change_the_result_is_in_the_name(change: dict[str, object]) ->
         ({}, {"pmme.dim": 64, "pmme.normalize": "l2", "afm.rho": 0.5, "afm.block": 16, "random.share": 0.5}),
         ({}, {"train.step": "joint"}),
         (preset("random"), {"pmme.dim": 64, "afm.tau": 0.1, "afm.rho": 0.5, "afm.dropout": "pixel"}),
-        (preset("inferred"), {"random.share": 0.5}),
+        (preset("inferred"), {"random.share": 0.5, "maskris.keep": 0.5}),
+        (preset("random"), {"maskris.words": 0.5}),
+        ({}, {"maskris.keep": 0.5, "maskris.words": 0.5}),
+        (
+            preset("maskris"),
+            {"pmme.dim": 64, "afm.tau": 0.1, "afm.rho": 0.5, "afm.dropout": "pixel", "random.share": 0.5},
+        ),
         (preset("released"), {"pmme.dim": 77}),  # its projection has the text's own width
         ({"data.source": "synth"}, {"data.digest": "0123456789ab"}),
         ({}, {"data.synth.train_images": 7}),
@@ -103,6 +109,14 @@ def test_matched_random_mask_depends_on_the_method_it_matches() -> None:
     matched = {**preset("random"), "random.share": "matched", "afm.tau": 0.4}
     assert made({**matched, "afm.tau": 0.3}).recipe_id != made(matched).recipe_id
     assert made({**matched, "pmme.dim": 64}).recipe_id != made(matched).recipe_id
+
+
+def test_maskris_is_named_by_what_it_uses() -> None:
+    config = made(preset("maskris"))
+    assert config.run_id.startswith("caris_maskris_refcoco-")
+    assert config.recipe_id == digest({"afm": {"source": "maskris"}}, 10)
+    for change in ({"maskris.keep": 0.5}, {"maskris.words": 0.3}, {"afm.block": 16}, {"afm.fill": 1.0}):
+        assert made({**preset("maskris"), **change}).recipe_id != config.recipe_id
 
 
 def test_a_later_field_with_its_neutral_value_leaves_names_alone() -> None:

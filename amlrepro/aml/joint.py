@@ -10,6 +10,7 @@ from amlrepro.aml.masking import Masking
 from amlrepro.aml.strategies import STRATEGIES, with_parts
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
+from amlrepro.data.tokens import Tokenizer
 from amlrepro.errors import UserError
 from amlrepro.models.contract import Encoded, RISModel
 
@@ -29,7 +30,7 @@ class Joint(Masking):
         return step and config.afm.level == "image" and config.pmme.projection != "learnable"
 
     @classmethod
-    def build(cls, config: RunConfig, model: RISModel) -> Joint:
+    def build(cls, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> Joint:
         """Raises `UserError` where vision contains text, and for a stage one in evaluation mode (there is none)."""
         if not model.protocol.vision_text_free:
             raise UserError(
@@ -45,7 +46,7 @@ class Joint(Masking):
                 found=config.pmme.mode,
                 expected="train or protocol",
             )
-        return cls(config, model)
+        return cls(config, model, tokenizer)
 
     def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:
         """Half the loss on the whole image and half the loss on the masked one; both are among the parts."""

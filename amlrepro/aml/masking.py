@@ -16,26 +16,19 @@ from amlrepro.aml.stats import MaskStatistics
 from amlrepro.aml.strategies import STRATEGIES, Strategy, in_mode, with_parts
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
+from amlrepro.data.tokens import Tokenizer
 from amlrepro.models.contract import Encoded, Output, RISModel
-
-# Place of [SEP] in a closed vocabulary, which begins with the five special pieces.
-CLOSED_VOCABULARY_END = 3
-
-
-def end_mark(config: RunConfig, model: RISModel) -> int:
-    """Id of the token that closes a sentence."""
-    return CLOSED_VOCABULARY_END if config.data.vocabulary == "words" else model.protocol.end_id
 
 
 class Masking(Strategy):
     """What all strategies with a similarity map share: S from a model's features, blocks to blank, statistics."""
 
-    def __init__(self, config: RunConfig, model: RISModel) -> None:
+    def __init__(self, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> None:
         super().__init__()
         block_grid((config.data.image_size, config.data.image_size), config.afm.block)
         self.afm = config.afm
         self.tokens = config.pmme.tokens
-        self.end_mark = end_mark(config, model)
+        self.end_mark = tokenizer.sep_id
         self.seed = config.seed
         self.stage = STAGES.get(config.pmme.stage)
         self.pmme = self._build_pmme(config, model)
@@ -81,8 +74,8 @@ class Masking(Strategy):
 class TwoStage(Masking):
     """Algorithm 1: a forward-only pass gives the mask; the model learns on the masked image alone."""
 
-    def __init__(self, config: RunConfig, model: RISModel) -> None:
-        super().__init__(config, model)
+    def __init__(self, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> None:
+        super().__init__(config, model, tokenizer)
         mode = config.pmme.mode
         self.mode: Literal["train", "eval"] = model.protocol.stage_one_mode if mode == "protocol" else mode
 
@@ -112,8 +105,8 @@ class ForwardOnly(TwoStage):
         return step and config.afm.level == "image" and config.pmme.projection != "learnable"
 
     @classmethod
-    def build(cls, config: RunConfig, model: RISModel) -> ForwardOnly:
-        return cls(config, model)
+    def build(cls, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> ForwardOnly:
+        return cls(config, model, tokenizer)
 
     def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:
         """Stage one, then stage two."""

@@ -3,7 +3,7 @@
 The paper's equations, its tables and its released code contradict each other, so every choice is an axis of the
 configuration and a preset names a point: `inferred`, the least change to the printed method that can give Tables 9
 and 12; `literal`, the equations as printed; `released`, what the authors' public code does. `baseline` is training
-without masks (tau 0), `random` the random-mask baseline (Q20).
+without masks (tau 0), `random` the random-mask baseline (Q20), `maskris` the training of MaskRIS.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "baseline": {**INFERRED, "afm.tau": 0.0},
     "random": {**INFERRED, "afm.source": "random", "random.share": 0.25},
+    "maskris": {**INFERRED, "afm.source": "maskris", "maskris.keep": 0.25, "maskris.words": 0.15},
 }
 
 READINGS: tuple[str, ...] = ("inferred", "literal", "released")
@@ -88,6 +89,12 @@ def describe(config: RunConfig) -> str:
         if share != "matched":
             return ", ".join([f"random mask {100 * share:g} %", *_departures(config, "random")])
         return f"random mask, matched to {_nearest_reading(config)}"
+    if config.strategy == "maskris":
+        own = {"keep": config.maskris.keep, "words": config.maskris.words}
+        changed = [
+            f"{key} {100 * value:g} %" for key, value in own.items() if value != PRESETS["maskris"][f"maskris.{key}"]
+        ]
+        return ", ".join(["MaskRIS", *changed, *_departures(config, "maskris")])
     return _nearest_reading(config)
 
 
@@ -109,6 +116,6 @@ def _departures(config: RunConfig, name: str) -> list[str]:
 
 
 def _without_effect(config: RunConfig) -> set[str]:
-    if config.strategy == "random" and config.random.share != "matched":
+    if config.strategy == "maskris" or (config.strategy == "random" and config.random.share != "matched"):
         return set(_LABELS) - {"afm.block", "afm.fill"}
     return {"pmme.dim"} if config.pmme.projection == "text_linear" else set()

@@ -14,6 +14,7 @@ from amlrepro.aml.stats import MaskStatistics
 from amlrepro.aml.strategies import STRATEGIES, Strategy, with_parts
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
+from amlrepro.data.tokens import Tokenizer
 from amlrepro.errors import UserError
 from amlrepro.models.contract import RISModel
 
@@ -34,7 +35,7 @@ class Random(Strategy):
 
     def __init__(self, config: RunConfig, model: RISModel) -> None:
         super().__init__()
-        _forward_only(config)
+        require_forward_only(config)
         size = config.data.image_size
         self.grid = block_grid((size, size), config.afm.block)
         self.share = float(config.random.share)
@@ -47,7 +48,7 @@ class Random(Strategy):
         return config.strategy == "random" and config.random.share != "matched"
 
     @classmethod
-    def build(cls, config: RunConfig, model: RISModel) -> Random:
+    def build(cls, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> Random:
         return cls(config, model)
 
     def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:
@@ -70,9 +71,9 @@ class Random(Strategy):
 class RandomMatched(TwoStage):
     """As many random blocks as AML would have blanked in the same sample: AML's stage one, its draw, then a second."""
 
-    def __init__(self, config: RunConfig, model: RISModel) -> None:
-        _forward_only(config)
-        super().__init__(config, model)
+    def __init__(self, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> None:
+        require_forward_only(config)
+        super().__init__(config, model, tokenizer)
 
     @classmethod
     def handles(cls, config: RunConfig) -> bool:
@@ -80,8 +81,8 @@ class RandomMatched(TwoStage):
         return matched and config.afm.level == "image" and config.pmme.projection != "learnable"
 
     @classmethod
-    def build(cls, config: RunConfig, model: RISModel) -> RandomMatched:
-        return cls(config, model)
+    def build(cls, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> RandomMatched:
+        return cls(config, model, tokenizer)
 
     def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:
         """Stage one for the number of blocks, stage two on randomly masked images."""
@@ -93,11 +94,12 @@ class RandomMatched(TwoStage):
         return self.stage_two(model, batch, blank)
 
 
-def _forward_only(config: RunConfig) -> None:
+def require_forward_only(config: RunConfig) -> None:
+    """Raises `UserError` where AML's own joint step is asked for."""
     if config.train.step != "forward_only":
         raise UserError(
-            "random masks are trained in one forward pass",
+            "the joint step is AML's; random masks have their own",
             where="train.step",
             found=config.train.step,
-            expected="forward_only with afm.source=random",
+            expected=f"forward_only with afm.source={config.afm.source}",
         )

@@ -13,6 +13,7 @@ from amlrepro.aml.projection import PROJECTIONS
 from amlrepro.aml.registry import Registry
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
+from amlrepro.data.tokens import Tokenizer
 from amlrepro.errors import UserError
 from amlrepro.models.contract import RISModel
 
@@ -27,8 +28,11 @@ class Strategy(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, config: RunConfig, model: RISModel) -> Strategy:
-        """Make it for a run; raises `UserError` for settings that exclude each other."""
+    def build(cls, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> Strategy:
+        """Make it for a run whose sentences `tokenizer` turns into ids.
+
+        Raises `UserError` for settings that exclude each other.
+        """
 
     @abstractmethod
     def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:
@@ -42,12 +46,12 @@ class Strategy(nn.Module, ABC):
 STRATEGIES: Registry[type[Strategy]] = Registry("strategy")
 
 
-def build_strategy(config: RunConfig, model: RISModel) -> Strategy:
+def build_strategy(config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> Strategy:
     """The strategy these settings ask for; raises `UserError` where there is none, naming those that exist."""
     known = STRATEGIES.all()
     for strategy in known.values():
         if strategy.handles(config):
-            return strategy.build(config, model)
+            return strategy.build(config, model, tokenizer)
     PROJECTIONS.get(config.pmme.projection)
     keys = ("afm.source", "afm.level", "pmme.stage", "pmme.projection", "train.step")
     values = (config.afm.source, config.afm.level, config.pmme.stage, config.pmme.projection, config.train.step)
@@ -87,7 +91,7 @@ class Plain(Strategy):
         return config.strategy == "plain"
 
     @classmethod
-    def build(cls, config: RunConfig, model: RISModel) -> Plain:
+    def build(cls, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> Plain:
         return cls()
 
     def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ import torch
 from amlrepro.aml.strategies import build_strategy
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
+from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.engine.optim import build_optimizer, clip_gradients
 from amlrepro.models.registry import get_spec, load_object
 
@@ -37,7 +38,8 @@ def step_function(config: RunConfig, vocab_size: int, device: str) -> Callable[[
     """One optimiser step of the configuration's own model, strategy and optimiser, as a call without arguments."""
     torch.manual_seed(config.seed)
     model = load_object(get_spec(config.model.name).build)(config, vocab_size).to(device).train()
-    strategy = build_strategy(config, model).to(device).train()
+    words = [f"word{number}" for number in range(vocab_size - len(SPECIAL))]
+    strategy = build_strategy(config, model, Tokenizer("words", [*SPECIAL, *words])).to(device).train()
     optimizer = build_optimizer(model, strategy, config.train)
     batch = synthetic_batch(config, vocab_size, device)
     autocast = torch.autocast("cuda", dtype=torch.bfloat16, enabled=device == "cuda")

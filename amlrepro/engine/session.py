@@ -42,7 +42,7 @@ class Session:
         seed_torch(config.seed, "weights")
         self.model = build_model(config, self.data.tokenizer.vocab_size).to(self.device).train()
         seed_torch(config.seed, "strategy")
-        self.strategy = build_strategy(config, self.model).to(self.device).train()
+        self.strategy = build_strategy(config, self.model, self.data.tokenizer).to(self.device).train()
         self.optimizer = build_optimizer(self.model, self.strategy, config.train)
 
         self.steps_per_epoch = self.data.steps_per_epoch

@@ -100,6 +100,11 @@ class RISModel(nn.Module, ABC):
         models without one take no notice.
         """
 
+    def soft_loss(self, output: Output, probability: Tensor) -> Tensor | None:
+        """The loss (scalar) against class probabilities [B, 2, h, w] at the logits' own size; None for a model whose
+        loss is not a cross-entropy of two channels."""
+        return None
+
     @abstractmethod
     def predict(self, output: Output, size: Sequence[int]) -> Tensor:
         """Binary masks [B, H, W] bool at `size` (H, W) by the model's own rule."""

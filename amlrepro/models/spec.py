@@ -20,14 +20,14 @@ class Protocol:
     all its sentences. stage_one_mode: mode of AML's first pass (Q06). validate: rule giving the epochs after which val
     is scored (`horizon` -> whole epochs trained). best_by: the metric on val by which `best` is chosen, at the
     resolution `scoring`, over all sentences or each object's first (validate_sentences), in the precision of training
-    or in float32 (validate_precision). precision: autocast of the official code on CUDA. image_size: side
-    of the network's input. scoring: resolution of the published numbers. decision: how logits become a mask, as results
-    are labelled. soft_target: training masks keep the fractions that their interpolation gives, float32 in [0, 1].
-    vocabulary: tokeniser of the pretrained text encoder; end_id: its token that closes a sentence. word_limits: most
-    tokens of a sentence, marks included, by data set; `name(owner)` goes before `name`, "" stands for all others.
-    text: the field of a sentence that is read. multi_target: expressions may name several objects or none. sampling: an
-    epoch goes over refs, drawing one sentence each, or over all expressions. rasterize: polygons become masks at the
-    picture's size, to be resized, or are scaled to the network's input and drawn there.
+    or in float32 (validate_precision). precision: autocast of the official code on CUDA. image_size: side of the
+    network's input. scoring: resolution of the published numbers. decision: how logits become a mask, as results are
+    labelled. soft_target: training masks keep the fractions that their interpolation gives, float32 in [0, 1].
+    vocabulary: tokeniser of the pretrained text encoder. word_limits: most tokens of a sentence, marks included, by
+    data set; `name(owner)` goes before `name`, "" stands for all others. text: the field of a sentence that is read.
+    multi_target: expressions may name several objects or none. sampling: an epoch goes over refs, drawing one sentence
+    each, or over all expressions. rasterize: polygons become masks at the picture's size, to be resized, or are scaled
+    to the network's input and drawn there.
     """
 
     mean: tuple[float, float, float]
@@ -43,7 +43,6 @@ class Protocol:
     decision: str = "argmax of two channels"
     soft_target: bool = False
     vocabulary: Literal["bert", "clip"] = "bert"
-    end_id: int = 102
     word_limits: Mapping[str, int] = field(default_factory=lambda: {"": 20})
     text: Literal["sent", "raw"] = "sent"
     multi_target: bool = False

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amlrepro.data.batch import Batch
+from amlrepro.data.tokens import Tokenizer
 from amlrepro.models.contract import Encoded, Output, ParameterGroup, RISModel, Textual, Visual
 from amlrepro.models.spec import Protocol
 
@@ -25,6 +26,13 @@ def protocol(vision_text_free: bool = True, stage_one_mode: Literal["train", "ev
         validate=lambda horizon: (horizon,),
         precision="float32",
     )
+
+
+def tokenizer() -> Tokenizer:
+    """110 pieces with the special ones where BERT has them: 0 and 100 to 103."""
+    pieces = [f"word{number}" for number in range(110)]
+    pieces[0], pieces[100:104] = "[PAD]", ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return Tokenizer("bert", pieces)
 
 
 class FakeModel(RISModel):

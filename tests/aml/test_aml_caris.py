@@ -11,9 +11,11 @@ from amlrepro.aml.presets import PRESETS, preset
 from amlrepro.aml.strategies import build_strategy
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
+from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.engine.optim import build_optimizer
 from amlrepro.models import build_model
 
+TOKENIZER = Tokenizer("words", [*SPECIAL, *(f"word{i}" for i in range(35))])
 SMALL = {
     "model.size": "smoke",
     "init.vision": "scratch",
@@ -48,17 +50,24 @@ def counted(calls: Counter[str], name: str, function: Callable[..., Any]) -> Cal
 
 @pytest.mark.parametrize(
     ("name", "vision", "text", "decoder"),
-    [("baseline", 1, 1, 1), ("random", 1, 1, 1), ("inferred", 2, 2, 1), ("literal", 2, 2, 1), ("released", 3, 3, 2)],
+    [
+        ("baseline", 1, 1, 1),
+        ("random", 1, 1, 1),
+        ("inferred", 2, 2, 1),
+        ("literal", 2, 2, 1),
+        ("released", 3, 3, 2),
+        ("maskris", 2, 2, 2),
+    ],
 )
 def test_one_update(monkeypatch: pytest.MonkeyPatch, name: str, vision: int, text: int, decoder: int) -> None:
     """Encoder and decoder calls as counted in the released code and in Algorithm 1; every parameter learns; the
     optimiser knows the model's parameters only.
     """
-    assert {"baseline", "random", "inferred", "literal", "released"} == set(PRESETS)
+    assert {"baseline", "random", "inferred", "literal", "released", "maskris"} == set(PRESETS)
     torch.manual_seed(0)
     config = RunConfig().with_changes({**preset(name), **SMALL})
     model = build_model(config, 40).train()
-    strategy = build_strategy(config, model)
+    strategy = build_strategy(config, model, TOKENIZER)
     calls: Counter[str] = Counter()
     for method in ("encode_image", "encode_text", "segment"):
         monkeypatch.setattr(model, method, counted(calls, method, getattr(model, method)))
@@ -73,6 +82,8 @@ def test_one_update(monkeypatch: pytest.MonkeyPatch, name: str, vision: int, tex
     assert 0 <= stats["masked_blocks"] <= 1
     if name == "random":
         assert stats["masked_blocks"] == pytest.approx(12 / 49)
+    if name == "maskris":
+        assert stats["masked_blocks"] == pytest.approx(1 - 12 / 49)
     if name == "literal":
         assert stats["fully_masked"] == 1, "four real tokens or more: S is about one over their number"
 
@@ -80,7 +91,7 @@ def test_one_update(monkeypatch: pytest.MonkeyPatch, name: str, vision: int, tex
 def test_widths_are_those_of_the_encoders() -> None:
     config = RunConfig().with_changes({**preset("inferred"), **SMALL})
     model = build_model(config, 40)
-    state = build_strategy(config, model).state_dict()
+    state = build_strategy(config, model, TOKENIZER).state_dict()
     encoded = model.encode(batch().image, batch().input_ids, batch().attention_mask)
     assert state["pmme.projection.vision"].shape == (encoded.visual.levels[-1].shape[1], 32)
     assert state["pmme.projection.text"].shape == (encoded.textual.tokens.shape[-1], 32)

@@ -56,6 +56,8 @@ def test_presets_differ() -> None:
         (run("random"), "random mask 25 %"),
         (run("random", afm__tau=0.0, afm__block=16, random__share=0.125), "random mask 12.5 %, block 16"),
         (run("random", random__share="matched", afm__tau=0.3), "random mask, matched to inferred, tau 0.3"),
+        (run("maskris"), "MaskRIS"),
+        (run("maskris", maskris__words=0.3, afm__block=16, afm__rho=0.5), "MaskRIS, words 30 %, block 16"),
         (run("inferred", afm__tau=0.3, pmme__dim=64), "inferred, tau 0.3, D_a 64"),
         (run("literal", afm__rho=0.5, pmme__scale=480.0), "literal, rho 0.5, scale 480"),
         (run("inferred", pmme__stage="late", pmme__mode="eval"), "inferred, stage late, stage one eval"),

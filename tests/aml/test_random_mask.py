@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fake_model import FakeModel, batch
+from fake_model import FakeModel, batch, tokenizer
 
 from amlrepro.aml.draws import sample_generators
 from amlrepro.aml.presets import preset
@@ -36,7 +36,7 @@ def test_every_block_equally_likely() -> None:
 @pytest.mark.parametrize(("share", "blocks"), [(0.25, 16), (0.1, 6), (0.0, 0), (1.0, 64)])
 def test_fixed_share(share: float, blocks: int) -> None:
     model = FakeModel()
-    strategy = build_strategy(config(random__share=share), model)
+    strategy = build_strategy(config(random__share=share), model, tokenizer())
     assert isinstance(strategy, Random)
     strategy.losses(model, batch())
     assert model.calls == {"vision": 1, "text": 1, "decoder": 1}
@@ -50,7 +50,7 @@ def test_matched_takes_as_many_blocks_as_aml() -> None:
     counts, masks = {}, {}
     for name, source in (("aml", "pmme"), ("matched", "random")):
         model = FakeModel("eval").eval()
-        strategy = build_strategy(config(random__share="matched", afm__source=source), model)
+        strategy = build_strategy(config(random__share="matched", afm__source=source), model, tokenizer())
         assert isinstance(strategy, RandomMatched) == (name == "matched")
         strategy.losses(model, batch(n=8))
         masked = (model.images[-1].reshape(8, 3, 8, 8, 8, 8) == 0).all(5).all(3).all(1)
@@ -64,4 +64,4 @@ def test_matched_takes_as_many_blocks_as_aml() -> None:
 def test_the_joint_step_is_refused() -> None:
     for share in (0.25, "matched"):
         with pytest.raises(UserError, match="forward_only"):
-            build_strategy(config(train__step="joint", random__share=share), FakeModel())
+            build_strategy(config(train__step="joint", random__share=share), FakeModel(), tokenizer())

@@ -1,17 +1,21 @@
 """The training steps: what is called, in which mode, what gets gradient, what a mask depends on."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
 import torch
-from fake_model import FakeModel, batch, protocol
+from fake_model import FakeModel, batch, protocol, tokenizer
 from torch import Tensor
 
 from amlrepro.aml.afm import apply_mask
 from amlrepro.aml.masking import ForwardOnly
+from amlrepro.aml.pmme import select_tokens
 from amlrepro.aml.presets import PRESETS, preset
 from amlrepro.aml.strategies import Plain, Strategy, build_strategy, in_mode
 from amlrepro.config import RunConfig
+from amlrepro.data.clip_tokens import ClipTokenizer
+from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.errors import UserError
 from amlrepro.models.contract import Encoded, Textual, Visual
 
@@ -23,7 +27,7 @@ def config(name: str, **changes: object) -> RunConfig:
 
 def made(name: str, model: FakeModel, **changes: object) -> Strategy:
     """A strategy, with the calls of its set-up forgotten."""
-    strategy = build_strategy(config(name, **changes), model)
+    strategy = build_strategy(config(name, **changes), model, tokenizer())
     model.calls.clear()
     model.modes.clear()
     model.images.clear()
@@ -168,7 +172,7 @@ def test_joint_gradient_paths() -> None:
     of the whole image (its vision through the prompts) and the masked image's vision, not the text read beside it.
     """
     model = Recording().eval()
-    strategy = build_strategy(config("released"), model)
+    strategy = build_strategy(config("released"), model, tokenizer())
     model.vision.clear()
     model.text.clear()
     loss = strategy.losses(model, batch())["loss"]
@@ -276,24 +280,24 @@ def test_joint_is_refused_where_vision_contains_text() -> None:
     model = FakeModel()
     model.protocol = protocol(vision_text_free=False)
     with pytest.raises(UserError, match="free of text"):
-        build_strategy(config("released"), model)
-    build_strategy(config("inferred"), model)
+        build_strategy(config("released"), model, tokenizer())
+    build_strategy(config("inferred"), model, tokenizer())
 
 
 def test_joint_has_no_stage_one_in_evaluation_mode() -> None:
     with pytest.raises(UserError, match=r"pmme\.mode"):
-        build_strategy(config("released", pmme__mode="eval"), FakeModel())
+        build_strategy(config("released", pmme__mode="eval"), FakeModel(), tokenizer())
 
 
 def test_settings_that_no_strategy_covers() -> None:
-    with pytest.raises(UserError, match=r"afm\.level=feature(.|\n)*forward_only, joint, plain, random"):
-        build_strategy(config("released", afm__level="feature"), FakeModel())
+    with pytest.raises(UserError, match=r"afm\.level=feature(.|\n)*forward_only, joint, maskris, plain, random"):
+        build_strategy(config("released", afm__level="feature"), FakeModel(), tokenizer())
 
 
 def test_blocks_that_do_not_divide_the_image_are_refused_at_once() -> None:
-    for name in sorted(set(PRESETS) - {"baseline"}):
+    for name in sorted(set(PRESETS) - {"baseline", "maskris"}):
         with pytest.raises(UserError, match="whole blocks"):
-            build_strategy(config(name, afm__block=24), FakeModel())
+            build_strategy(config(name, afm__block=24), FakeModel(), tokenizer())
 
 
 def test_setting_up_leaves_no_trace() -> None:
@@ -302,7 +306,34 @@ def test_setting_up_leaves_no_trace() -> None:
     model.frozen.eval()
     before, modes = torch.get_rng_state(), [module.training for module in model.modules()]
     statistics = {key: value.clone() for key, value in model.state_dict().items()}
-    build_strategy(config("inferred"), model)
+    build_strategy(config("inferred"), model, tokenizer())
     assert torch.equal(torch.get_rng_state(), before)
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, statistics[key]) for key, value in model.state_dict().items())
+
+
+def clip() -> Tokenizer:
+    """CLIP's own ids where its vocabulary is installed."""
+    pytest.importorskip("open_clip", reason="open-clip-torch carries the vocabulary")
+    return ClipTokenizer.find()
+
+
+@pytest.mark.parametrize(
+    ("make", "end"),
+    [
+        (lambda: Tokenizer("words", [*SPECIAL, "red", "box"]), 3),
+        (lambda: Tokenizer("bert", [*(f"w{i}" for i in range(100)), *SPECIAL, "red", "box"]), 103),
+        (Tokenizer.bert, 102),
+        (clip, 49407),
+    ],
+)
+def test_word_tokens_leave_out_the_marks_of_every_vocabulary(make: Callable[[], Tokenizer], end: int) -> None:
+    """Of "red box" two tokens take part, whichever id the vocabulary closes sentences with."""
+    words = make()
+    strategy = build_strategy(config("inferred", pmme__tokens="words"), FakeModel(), words)
+    assert isinstance(strategy, ForwardOnly)
+    assert strategy.end_mark == end
+    ids, mask = (torch.tensor([row]) for row in words.encode("red box", 8))
+    assert ids[0, 3] == end
+    chosen = select_tokens("words", mask, ids, strategy.end_mark)
+    assert chosen[0].tolist() == [False, True, True, False, False, False, False, False]

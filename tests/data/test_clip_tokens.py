@@ -13,7 +13,7 @@ from amlrepro.config import RunConfig
 from amlrepro.data.clip_tokens import ClipTokenizer, find_clip_vocabulary, read_merges
 from amlrepro.data.tokens import Tokenizer, build_tokenizer
 from amlrepro.errors import UserError
-from amlrepro.models.detris.spec import SPEC
+from amlrepro.models.detris.spec import END_ID, SPEC
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("open_clip") is None, reason="open-clip-torch carries the vocabulary"
@@ -41,7 +41,7 @@ def test_reference_examples(tokenizer: ClipTokenizer, text: str, ids: list[int])
 
 def test_sizes(tokenizer: ClipTokenizer) -> None:
     assert (tokenizer.vocab_size, tokenizer.cls_id, tokenizer.sep_id) == (49408, 49406, 49407)
-    assert SPEC.protocol.end_id == tokenizer.sep_id
+    assert tokenizer.sep_id == END_ID
     assert tokenizer.vocabulary[0] == "!"
 
 

@@ -12,6 +12,7 @@ from amlrepro.aml.masking import TwoStage
 from amlrepro.aml.strategies import build_strategy
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
+from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.errors import UserError
 from amlrepro.models import build_model
 from amlrepro.models.contract import RISModel
@@ -37,7 +38,7 @@ def batch() -> Batch:
 def made(settings: RunConfig) -> tuple[RISModel, TwoStage]:
     torch.manual_seed(0)
     model = build_model(settings, 20).train()
-    strategy = build_strategy(settings, model)
+    strategy = build_strategy(settings, model, Tokenizer("words", [*SPECIAL, *"abc"]))
     assert isinstance(strategy, TwoStage)
     return model, strategy
 
@@ -72,6 +73,13 @@ def test_readings_differ() -> None:
         model, strategy = made(config(**{"pmme.features": features}))
         similar.append(strategy.stage_one(model, batch()))
     assert not torch.equal(similar[0], similar[1])
+
+
+@pytest.mark.parametrize("source", ["bert", "words"])
+def test_maskris_is_refused(source: str) -> None:
+    """It is taught by two channels' cross-entropy; DETRIS has one channel."""
+    with pytest.raises(UserError, match="cross-entropy"):
+        made(config(**{"afm.source": "maskris", "data.vocabulary": source}))
 
 
 def test_joint_step_is_refused() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from amlrepro.aml.strategies import build_strategy
 from amlrepro.config import RunConfig, TrainConfig, parse_strict
 from amlrepro.data.batch import Batch
+from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.errors import UserError
 from amlrepro.models import build_model, load_official
 from amlrepro.models.converted import write_converted
@@ -201,7 +202,7 @@ def test_aml_learns_on_it() -> None:
     config = RunConfig().with_changes(changes)
     torch.manual_seed(0)
     model = build_model(config, 40).train()
-    strategy = build_strategy(config, model)
+    strategy = build_strategy(config, model, Tokenizer("words", [*SPECIAL, *"abc"]))
     inputs = sample()
     image = torch.nn.functional.interpolate(inputs["image"], size=(112, 112))
     target = torch.zeros(2, 112, 112, dtype=torch.int64)

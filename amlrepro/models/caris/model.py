@@ -69,6 +69,10 @@ class CARIS(RISModel):
         logits = upsample(output.logits, target.shape[-2:])
         return {"loss": F.cross_entropy(logits, target, weight=self.class_weights.to(logits.dtype))}
 
+    def soft_loss(self, output: Output, probability: Tensor) -> Tensor:
+        """Class-weighted cross-entropy against probabilities [B, 2, h, w] at the logits' own size, mean over pixels."""
+        return F.cross_entropy(output.logits, probability, weight=self.class_weights.to(output.logits.dtype))
+
     def predict(self, output: Output, size: Sequence[int]) -> Tensor:
         """Masks [B, H, W] bool: argmax of the two channels at `size`."""
         logits = upsample(output.logits, size)

@@ -251,7 +251,6 @@ SPEC = ModelSpec(
         validate_precision="float32",
         soft_target=True,
         vocabulary="clip",
-        end_id=END_ID,
         word_limits={"": 17, "refcocog": 22, "refcocog(google)": 17},
     ),
     options=DetrisOptions,
