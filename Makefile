@@ -19,13 +19,13 @@ demo: setup
 	$(BIN)/amlris run table1 --profile demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: setup
 	$(BIN)/ruff format --check amlrepro tests
 	$(BIN)/ruff check amlrepro tests
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: setup
 	$(BIN)/amlris bench

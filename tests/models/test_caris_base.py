@@ -17,7 +17,7 @@ from amlrepro.models import load_official
 from amlrepro.models.caris.model import CARIS
 from amlrepro.models.caris.official import official_name
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("caris_base")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("full_size")]
 
 
 @pytest.fixture(scope="module")

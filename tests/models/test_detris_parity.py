@@ -15,7 +15,7 @@ from amlrepro.models import load_official
 from amlrepro.models.detris.model import DETRIS
 from amlrepro.models.detris.official import to_official
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("full_size")]
 
 
 @pytest.fixture(scope="module")

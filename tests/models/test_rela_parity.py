@@ -16,7 +16,7 @@ from amlrepro.models import load_official
 from amlrepro.models.rela.model import ReLA, RelaOutput
 from amlrepro.models.rela.official import to_official
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rela_base")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("full_size")]
 
 
 @pytest.fixture(scope="module")
