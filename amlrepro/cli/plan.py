@@ -24,6 +24,8 @@ from amlrepro.cli.options import (
     wide_console,
 )
 from amlrepro.errors import UserError
+from amlrepro.models.registry import get_spec
+from amlrepro.suite.cost import ESTIMATED
 from amlrepro.suite.plan import PlannedRun
 from amlrepro.suite.summary import PlanSummary, as_json, summarize
 from amlrepro.suite.weights import missing_weights
@@ -87,6 +89,7 @@ def _table(opened: Opened, summary: PlanSummary) -> Table:
     from rich.table import Table
 
     costs = summary.hours is not None
+    several = len(opened.plan.experiments) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("run", overflow="fold")
     table.add_column("method")
@@ -101,14 +104,14 @@ def _table(opened: Opened, summary: PlanSummary) -> Table:
         there = "-" if run.state in ("absent", "unknown") else state
         cells = [run.planned.run_id, run.planned.preset, str(run.planned.until), str(len(run.planned.evals))]
         cells += [f"{run.hours:.1f}" if run.hours is not None else "-"] if costs else []
-        table.add_row(*cells, there, ", ".join(_feeds(run.planned)))
+        table.add_row(*cells, there, ", ".join(_feeds(run.planned, several)))
     return table
 
 
-def _feeds(planned: PlannedRun) -> list[str]:
-    """Blocks and checks that need a run, without the experiment's name and the row's."""
+def _feeds(planned: PlannedRun, several: bool) -> list[str]:
+    """Blocks and checks that need a run, without the row's name, and without that of the only experiment."""
     parts = [user.split("/") for user in planned.used_by]
-    return list(dict.fromkeys(part[1] for part in parts))
+    return list(dict.fromkeys("/".join(part[:2]) if several else part[1] for part in parts))
 
 
 def _totals(opened: Opened, summary: PlanSummary) -> list[str]:
@@ -119,10 +122,14 @@ def _totals(opened: Opened, summary: PlanSummary) -> list[str]:
         f"{len(summary.runs)} unique trainings, {evaluations}; without sharing {summary.rows_served} trainings.",
     ]
     if summary.hours is not None:
+        estimated = {run.planned.config.model.name for run in summary.runs if run.hours is not None} & {*ESTIMATED}
         lines.append(
             f"Training costs {summary.hours:.1f} A800 hours by the paper's rates (Table 9), {summary.hours_left:.1f} "
             f"of them still to do; without sharing {summary.hours_unshared:.1f}."
         )
+        lines += [
+            f"{get_spec(name).title} has no printed rate; its cost is estimated from CARIS's." for name in estimated
+        ]
     else:
         lines.append("The paper's rates say nothing about models of this size; no cost is given.")
     lines += [f"Not available: {reason}" for reason in summary.unavailable]

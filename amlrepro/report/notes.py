@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from amlrepro.data.specs import DATASETS
 from amlrepro.metrics.bootstrap import DRAWS
+from amlrepro.models.registry import get_spec
 from amlrepro.report.cells import CellResult
 from amlrepro.suite.plan import Plan
 
@@ -13,13 +14,15 @@ METRIC_NOTES = {
     "oiou": "oIoU: sum of intersections over sum of unions of a split",
     "miou": "mIoU: mean IoU over samples, an empty union counting 0",
     "pr50": "P@X: share of samples with IoU of at least X",
+    "ciou": "cIoU: as oIoU, a sentence rightly said to name nothing adding nothing",
+    "giou": "gIoU: as mIoU, a sentence that names nothing counting 1 if the model says so, else 0",
 }
 
 
-def table_notes(plan: Plan, averaged: bool, results: Iterable[CellResult]) -> list[str]:
-    """Notes of a table whose cells are `results`; averaged: it has an average column."""
+def table_notes(plan: Plan, averaged: bool, results: Iterable[CellResult], readings: Sequence[str] = ()) -> list[str]:
+    """Notes of a table whose cells are `results`; averaged: it has an average column; readings: the experiment's."""
     cells = list(results)
-    notes = [_metrics(cells), *_scoring(plan, cells), _marks()]
+    notes = [_metrics(cells), *_scoring(plan, cells), *_schedules(plan, cells), *readings, _marks()]
     if averaged:
         notes.append(_averages(plan))
     if any(c.interval for c in cells):
@@ -41,14 +44,44 @@ def _scoring(plan: Plan, cells: list[CellResult]) -> list[str]:
     splits = ", ".join(f"{DATASETS[d].title} ({owners[d] or DATASETS[d].default})" for d in datasets)
     if not splits:
         return []
+    models = dict.fromkeys(_model(plan, c) for c in cells if c.cell.requests)
+    how = "; ".join(_how(name, [c for c in cells if c.cell.requests and _model(plan, c) == name]) for name in models)
+    return [f"Ours: {how}. Splits by owner: {splits}."]
+
+
+def _how(model: str, cells: list[CellResult]) -> str:
+    """Checkpoints and resolution of one model's numbers."""
     at = sorted({c.scored_at for c in cells if c.scored_at and c.cell.kind == "measured"})
     epochs = sorted({e for c in cells for e in c.epochs})
     rules = sorted({r.eval.checkpoint for c in cells for r in c.cell.requests})
     when = f" (epoch {', '.join(map(str, epochs))})" if epochs else ""
-    size = f"scored at {' and '.join(at)} pixels" if at else "not scored yet"
-    if at == ["each picture's own size"]:
-        size = "scored at each picture's own size"
-    return [f"Ours: checkpoint {', '.join(rules)}{when}, {size}; splits by owner: {splits}."]
+    sizes = [text if "own size" in text else f"{text} pixels" for text in at]
+    size = f"scored at {' and '.join(sizes)}" if at else "not scored yet"
+    return f"{get_spec(model).title}: checkpoint {', '.join(rules)}{when}, {size}"
+
+
+def _model(plan: Plan, result: CellResult) -> str:
+    return plan.runs[result.cell.requests[0].run_id].config.model.name
+
+
+def _schedules(plan: Plan, cells: list[CellResult]) -> list[str]:
+    """Steps of a schedule that lie beyond its end."""
+    trained = {_model(plan, c): plan.runs[c.cell.requests[0].run_id].config.train for c in cells if c.cell.requests}
+    out = []
+    for model, train in trained.items():
+        late = [drop for drop in train.drops if drop > train.horizon]
+        if train.schedule == "step" and train.drop_unit == "epoch" and late:
+            steps = " and ".join(map(str, train.drops))
+            never = (
+                f"step at {late[0]} never comes"
+                if len(late) == 1
+                else f"steps at {' and '.join(map(str, late))} never come"
+            )
+            out.append(
+                f"{get_spec(model).title} lowers its rate after epochs {steps}; training ends after {train.horizon}, "
+                f"so the {never}."
+            )
+    return out
 
 
 def _marks() -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from amlrepro.aml.presets import describe
+from amlrepro.config import RunConfig
 from amlrepro.metrics.compute import METRICS
 from amlrepro.models.registry import get_spec
 from amlrepro.report.cells import CellResult, block_cells, row_config
@@ -119,7 +120,7 @@ def build_table(store: Store, plan: Plan, experiment: Experiment) -> TableData:
         stamp=None if not plan.watermark else ("SYNTHETIC DATA" if plan.source == "synth" else "SMALL MODELS"),
         blocks=blocks,
         checks=tuple(check_results(store, plan, experiment.id)),
-        notes=tuple(table_notes(plan, _averaged(blocks), results)),
+        notes=tuple(table_notes(plan, _averaged(blocks), results, experiment.notes)),
         footnotes=tuple(footnotes.texts),
     )
 
@@ -170,7 +171,7 @@ def _our_lines(plan: Plan, block: Block, row: PrintedRow, cells: list[CellResult
     config = row_config(plan, cells)
     spec = block.rows[row.key]
     label = spec.label or get_spec(spec.model).title + ("" if spec.preset == "baseline" else "+AML")
-    preset = describe(config) if config else (cells[0].cell.preset or spec.preset)
+    preset = _named(config) if config else (cells[0].cell.preset or spec.preset)
     detail = f"{preset}, {_seeds_text(cells)}"
     here = tuple(_entry(c, footnotes) for c in cells)
     lines = [Line("here", row.key, label, here, detail)]
@@ -179,6 +180,14 @@ def _our_lines(plan: Plan, block: Block, row: PrintedRow, cells: list[CellResult
     if any(c.interval is not None for c in cells):
         lines.append(Line("interval", row.key, "95 % interval", tuple(_interval(c) for c in cells)))
     return lines
+
+
+def _named(config: RunConfig) -> str:
+    """The preset, and where a model offers several readings of its early features, which one was taken."""
+    text = describe(config)
+    several = len(get_spec(config.model.name).pmme_features) > 1
+    named = config.strategy != "aml" or "features" in text
+    return text if named or not several else f"{text}, features {config.pmme.features}"
 
 
 def _seeds_text(cells: list[CellResult]) -> str:

@@ -21,7 +21,8 @@ class Inputs:
     """Where data and weights come from.
 
     synth_folder: synthetic data sets are made in here when first needed. root None with source `refer`: only assumed
-    to be the official data, for planning ahead; run ids are then provisional.
+    to be the official data, for planning ahead; run ids are then provisional. vision_weights, text_weights: CARIS's;
+    other models start from other files, which they find by environment variable or in the hub caches.
     """
 
     source: Literal["synth", "refer"]
@@ -58,14 +59,11 @@ class Inputs:
         parts = COMBINED_PARTS if dataset == COMBINED else ((dataset, split_by),)
         return sum(split_counts(self.root, name, owner).get("train", 0) for name, owner in parts)
 
-    def execution(self) -> dict[str, Any]:
-        """`exec` keys that say where the data and weights lie."""
-        values = {
-            "data_root": self.root,
-            "image_root": self.image_root,
-            "vision_weights": self.vision_weights,
-            "text_weights": self.text_weights,
-        }
+    def execution(self, model: str) -> dict[str, Any]:
+        """`exec` keys that say where the data lie, and for CARIS its weights."""
+        values: dict[str, object] = {"data_root": self.root, "image_root": self.image_root}
+        if model == "caris":
+            values |= {"vision_weights": self.vision_weights, "text_weights": self.text_weights}
         return {key: str(value) for key, value in values.items() if value is not None}
 
     def complete(self, config: RunConfig) -> RunConfig:

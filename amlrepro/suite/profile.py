@@ -10,9 +10,10 @@ from pydantic import Field
 from amlrepro.aml.presets import preset as preset_values
 from amlrepro.config import PROFILES, RunConfig, Strict, load_yaml, merge, nest, parse_config, parse_strict
 from amlrepro.errors import unknown_name
-from amlrepro.models.registry import get_spec
-from amlrepro.models.spec import Protocol
+from amlrepro.models.registry import get_spec, model_names
+from amlrepro.models.spec import ModelSpec, Protocol
 from amlrepro.suite.folder import experiments_folder
+from amlrepro.suite.pairing import check_data
 
 # Settings of the masking method. A baseline has none of them, so `--set` leaves it as it is.
 METHOD_KEYS = ("pmme.", "afm.", "random.", "train.step")
@@ -23,9 +24,9 @@ class ProfileSpec(Strict):
 
     source: where data come from without a data root. set: dotted configuration keys for every run. real_data: further
     keys when a data root is given to a profile that would do without. models, presets: keys for single models and
-    presets (a preset's keys come after the preset itself). seeds: used unless the command names others. resolution:
-    at which evaluations are scored, the model's own by default. watermark: what is said on every result that is no
-    evidence about the paper; real_watermark: the same on real data.
+    presets (a preset's keys come after the preset itself); model_presets: for a preset inside one model. seeds: used
+    unless the command names others. resolution: at which evaluations are scored, the model's own by default. watermark:
+    what is said on every result that is no evidence about the paper; real_watermark: the same on real data.
     """
 
     id: str
@@ -39,6 +40,7 @@ class ProfileSpec(Strict):
     real_data: dict[str, Any] = Field(default_factory=dict)
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    model_presets: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
 
 
 def load_profile(name: str) -> ProfileSpec:
@@ -47,8 +49,11 @@ def load_profile(name: str) -> ProfileSpec:
         raise unknown_name("profile", name, PROFILES)
     path = experiments_folder() / "profiles" / f"{name}.yaml"
     spec = parse_strict(ProfileSpec, load_yaml(path) or {}, path)
-    for keys in (spec.set, spec.real_data, *spec.models.values(), *spec.presets.values()):
+    inside = [keys for presets in spec.model_presets.values() for keys in presets.values()]
+    for keys in (spec.set, spec.real_data, *spec.models.values(), *spec.presets.values(), *inside):
         parse_config(nest(keys), path)
+    for model in (*spec.models, *spec.model_presets):
+        get_spec(model)
     return spec
 
 
@@ -68,26 +73,31 @@ def resolve(
 
     schema defaults, the model's own protocol (`ModelSpec.train`), profile, preset, the profile's keys for that preset,
     row, command line (`overrides`; keys of the masking method leave a baseline alone). `execution` holds `exec` keys
-    (where data lie), under the command line. Raises `UserError` for a wrong key or type and for an unknown name.
+    (where data lie), under the command line. Raises `UserError` for a wrong key or type, for an unknown name, and for
+    data that the model is not made for.
     """
     source = source or profile.source
     spec = get_spec(model)
+    owner = next((o["data.split_by"] for o in (overrides or {}, row or {}) if "data.split_by" in o), None)
+    fed = _input_of(spec.protocol, train, owner)
     layers: list[tuple[object, Mapping[str, Any]]] = [
-        (f"model {model}", {"model.name": model, "train": dict(spec.train), "data": _input_of(spec.protocol, train)}),
+        (f"model {model}", {"model.name": model, "train": dict(spec.train), "data": fed}),
         (f"profile {profile.id}", profile.set),
         (f"profile {profile.id}", profile.real_data if source != profile.source else {}),
         (f"profile {profile.id}, model {model}", profile.models.get(model, {})),
         (f"preset {preset}", preset_values(preset)),
         (f"profile {profile.id}, preset {preset}", profile.presets.get(preset, {})),
+        (f"profile {profile.id}, preset {preset} in {model}", profile.model_presets.get(model, {}).get(preset, {})),
         ("row", row or {}),
         ("command", {"data.train": train, "data.source": source, "seed": seed, "exec": dict(execution or {})}),
-        ("--set", _applicable(overrides or {}, preset)),
+        ("--set", _applicable(overrides or {}, preset, spec)),
     ]
     values: dict[str, Any] = {}
     for where, layer in layers:
         values = merge(values, nest(layer))
         config = parse_config(values, where)
     spec.resolve_options(config)
+    check_data(model, config.data.train)
     return config
 
 
@@ -105,16 +115,20 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
         parse_config(nest({key: value}), "--set")
 
 
-def _applicable(overrides: Mapping[str, Any], preset: str) -> dict[str, Any]:
-    if preset != "baseline":
-        return dict(overrides)
-    return {key: value for key, value in overrides.items() if not key.startswith(METHOD_KEYS)}
+def _applicable(overrides: Mapping[str, Any], preset: str, spec: ModelSpec) -> dict[str, Any]:
+    """The `--set` keys that mean something here; a reading of the features that only another model offers does not."""
+    if preset == "baseline":
+        return {key: value for key, value in overrides.items() if not key.startswith(METHOD_KEYS)}
+    others = {reading for name in model_names() for reading in get_spec(name).pmme_features} - {*spec.pmme_features}
+    return {key: value for key, value in overrides.items() if key != "pmme.features" or value not in others}
 
 
-def _input_of(protocol: Protocol, train: str) -> dict[str, Any]:
+def _input_of(protocol: Protocol, train: str, split_by: str | None) -> dict[str, Any]:
     """What a model's own code feeds it."""
     return {
         "vocabulary": protocol.vocabulary,
         "image_size": protocol.image_size,
-        "max_tokens": protocol.max_tokens(train),
+        "max_tokens": protocol.max_tokens(train, split_by),
+        "text": protocol.text,
+        "sampling": protocol.sampling,
     }

@@ -10,7 +10,10 @@ from amlrepro.errors import UserError
 
 
 class UserSettings(Strict):
-    """The user's configuration file: `AMLRIS_CONFIG`, else `~/.config/amlris/config.yaml`."""
+    """The user's configuration file: `AMLRIS_CONFIG`, else `~/.config/amlris/config.yaml`.
+
+    vision_weights, text_weights: CARIS's Swin-B and BERT; for those of other models there are environment variables.
+    """
 
     data_root: str | None = None
     image_root: str | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from amlrepro.config import RunConfig
 from amlrepro.data.digest import file_digest
+from amlrepro.errors import UserError
 from amlrepro.models.backbones.locate import NeededWeights, find_weights, locate
 from amlrepro.models.registry import get_spec, load_object
 
@@ -38,6 +40,24 @@ def missing_weights(config: RunConfig) -> list[NeededWeights]:
 def require_weights(config: RunConfig) -> dict[str, Path]:
     """The files by part; raises `UserError` that says how to get a missing one."""
     return {part: find_weights(needed, _given(config, part)) for part, needed in needed_weights(config).items()}
+
+
+def check_weight_files(configs: Iterable[RunConfig], overrides: Mapping[str, Any]) -> None:
+    """Raise `UserError` where one file is named for encoders that start from different ones."""
+    needed: dict[str, dict[str, NeededWeights]] = {"vision": {}, "text": {}}
+    for config in configs:
+        for part, weights in needed_weights(config).items():
+            needed[part][weights.name] = weights
+    for part, by_name in needed.items():
+        setting = f"exec.{part}_weights"
+        if overrides.get(setting) is not None and len(by_name) > 1:
+            variables = ", ".join(f"{weights.variable} ({name})" for name, weights in by_name.items())
+            raise UserError(
+                "one file cannot serve models that start from different ones",
+                where=f"--set {setting}",
+                found=overrides[setting],
+                hint=f"name each by its environment variable: {variables}",
+            )
 
 
 def _given(config: RunConfig, part: str) -> str | None:

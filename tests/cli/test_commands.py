@@ -120,18 +120,19 @@ def test_first_line_says_profile_data_and_preset(shared: Path, capsys: pytest.Ca
 def test_plan_of_the_paper(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("plan", "table1", "--assume-data") == 0
     text = capsys.readouterr().out
-    assert "8 unique trainings" in text
-    assert "without sharing 14 trainings" in text
-    assert "327.7 A800 hours" in text  # 25.2 + 25.1 + 25.1 + 75.4 + 29.5 + 29.5 + 29.4 + 88.4, unrounded
+    assert "10 unique trainings" in text
+    assert "without sharing 18 trainings" in text
+    # 25.2 + 25.1 + 25.1 + 75.4 + 29.5 + 29.5 + 29.4 + 88.4 + 22.6 + 22.5, unrounded
+    assert "372.9 A800 hours" in text
     assert "provisional" in text
 
 
 def test_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("plan", "table1", "--profile", "demo", "--json") == 0
     plan = json.loads(capsys.readouterr().out)
-    assert len(plan["runs"]) == 8
+    assert len(plan["runs"]) == 10
     assert plan["a800_hours"] is None
-    assert plan["evaluations"] == sum(len(run["evaluations"]) for run in plan["runs"]) == 33
+    assert plan["evaluations"] == sum(len(run["evaluations"]) for run in plan["runs"]) == 33 + 6
     assert {run["state"] for run in plan["runs"]} == {"absent"}
 
 

@@ -20,11 +20,13 @@ from amlrepro.suite.profile import load_profile
 from amlrepro.suite.store import Store
 
 
-def make_plan(profile: str, seeds: tuple[int, ...] = (0,), **overrides: Any) -> Plan:
-    """Table 1's plan without looking at any data."""
+def make_plan(
+    profile: str, seeds: tuple[int, ...] = (0,), experiments: tuple[str, ...] = ("table1",), **overrides: Any
+) -> Plan:
+    """Table 1's plan, or that of other experiments, without looking at any data."""
     spec = load_profile(profile)
     return build_plan(
-        load_experiments(["table1"]), spec, Inputs(spec.source), Choices(seeds=seeds, overrides=overrides)
+        load_experiments(list(experiments)), spec, Inputs(spec.source), Choices(seeds=seeds, overrides=overrides)
     )
 
 
@@ -55,7 +57,7 @@ def write_records(store: Store, run: PlannedRun, evaluation: EvalConfig, records
         "samples": len(records),
         "records_sha256": records.digest(),
         "split_by": "umd" if evaluation.dataset == "refcocog" else "unc",
-        "scored_at": f"{size} x {size}",
+        "scored_at": f"{size} x {size}" if evaluation.resolution == "resized" else "each picture's own size",
     }
     write_json(folder.eval_meta(evaluation.eval_id), meta)
     return folder.eval_meta(evaluation.eval_id)

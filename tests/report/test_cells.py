@@ -27,7 +27,8 @@ def run_of(plan: Plan, train: str, seed: int = 0, strategy: str = "plain") -> Pl
     (run,) = [
         r
         for r in plan.runs.values()
-        if (r.config.data.train, r.config.seed, r.config.strategy) == (train, seed, strategy)
+        if (r.config.model.name, r.config.data.train, r.config.seed, r.config.strategy)
+        == ("caris", train, seed, strategy)
     ]
     return run
 

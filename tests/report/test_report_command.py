@@ -42,8 +42,9 @@ def test_tables_are_printed_and_written(store: Path, capsys: pytest.CaptureFixtu
 
 def test_json_and_another_folder(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--profile", "smoke", "--store", str(store), "--out", str(tmp_path / "out"), "--json") == 0
-    (table,) = json.loads(capsys.readouterr().out)
-    assert table["id"] == "table1"
+    tables = json.loads(capsys.readouterr().out)
+    assert [table["id"] for table in tables] == ["table1", "table2", "table3", "table11"]
+    table = tables[0]
     assert [len(block["cells"]) for block in table["blocks"]] == [90, 81, 63]
     assert {cell["reason"] for cell in table["blocks"][0]["cells"] if cell["row"] == "caris"} == {
         "not run yet",

@@ -3,42 +3,173 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from amlrepro.errors import UserError
-from amlrepro.suite.experiment import load_experiment
+from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.planner import Choices, build_plan
-from amlrepro.suite.profile import load_profile
+from amlrepro.suite.profile import load_profile, resolve
 from amlrepro.suite.store import Store
 from amlrepro.suite.summary import summarize
 
-# A800 hours of R01 to R08 as the protocol notes work them out: minutes an epoch of Table 9 x 50 x refs / 42,278.
+# A800 hours of R01 to R13 as the protocol notes work them out: minutes an epoch of Table 9 x 50 x refs / 42,278; ReLA:
+# 150,000 updates of 16 at CARIS's time a sample x (480 / 448)^2, with AML x 35.35 / 30.16.
 HOURS = {
-    ("plain", "refcoco"): 25.2,
-    ("plain", "refcoco+"): 25.1,
-    ("plain", "refcocog"): 25.1,
-    ("plain", "combined"): 75.4,
-    ("aml", "refcoco"): 29.5,
-    ("aml", "refcoco+"): 29.5,
-    ("aml", "refcocog"): 29.4,
-    ("aml", "combined"): 88.4,
+    ("caris", "plain", "refcoco"): 25.2,
+    ("caris", "plain", "refcoco+"): 25.1,
+    ("caris", "plain", "refcocog"): 25.1,
+    ("caris", "plain", "combined"): 75.4,
+    ("caris", "aml", "refcoco"): 29.5,
+    ("caris", "aml", "refcoco+"): 29.5,
+    ("caris", "aml", "refcocog"): 29.4,
+    ("caris", "aml", "combined"): 88.4,
+    ("detris", "plain", "refcoco"): 22.6,
+    ("detris", "plain", "refcoco+"): 22.5,
 }
+TABLE2 = {
+    ("caris", "plain", "refcoco+"): 25.1,
+    ("caris", "aml", "refcoco+"): 29.5,
+    ("detris", "plain", "refcoco+"): 22.5,
+    ("detris", "aml", "refcoco+"): 27.0,
+}
+TABLE11 = {("rela", "plain", "grefcoco"): 32.8, ("rela", "aml", "grefcoco"): 38.4}
 
 
 def table1(profile: str = "paper", inputs: Inputs | None = None, **choices: object) -> Plan:
+    return tables("table1", profile=profile, inputs=inputs, **choices)
+
+
+def tables(*names: str, profile: str = "paper", inputs: Inputs | None = None, **choices: object) -> Plan:
     spec = load_profile(profile)
     made = inputs or Inputs(spec.source)
-    return build_plan([load_experiment("table1")], spec, made, Choices(**choices))  # type: ignore[arg-type]
+    return build_plan(load_experiments(list(names)), spec, made, Choices(**choices))  # type: ignore[arg-type]
 
 
-def test_table1_is_eight_runs_at_the_papers_rates() -> None:
-    runs = table1().runs.values()
-    found = {(run.config.strategy, run.config.data.train): run.cost_hours for run in runs}
-    assert len(runs) == 8
-    assert found == pytest.approx(HOURS, abs=0.1)
+def hours(plan: Plan) -> dict[tuple[str, str, str], float | None]:
+    """Cost by model, strategy and training set."""
+    found: dict[tuple[str, str, str], float | None] = {}
+    for run in plan.runs.values():
+        found[run.config.model.name, run.config.strategy, run.config.data.train] = run.cost_hours
+    assert len(found) == len(plan.runs)
+    return found
+
+
+def test_table1_is_ten_runs_at_the_papers_rates() -> None:
+    assert hours(table1()) == pytest.approx(HOURS, abs=0.1)
+
+
+def test_tables_2_and_11_are_their_runs_at_their_rates() -> None:
+    assert hours(tables("table2")) == pytest.approx(TABLE2, abs=0.06)
+    assert hours(tables("table11")) == pytest.approx(TABLE11, abs=0.06)
+
+
+def test_table3_trains_only_as_far_as_it_needs() -> None:
+    plan = tables("table3")
+    aml = {("caris", "aml", name): 29.5 * 10 / 50 for name in ("refcoco", "refcoco+")}
+    early = {key: value * 5_000 / 150_000 for key, value in TABLE11.items()}
+    assert hours(plan) == pytest.approx(aml | early, abs=0.06)
+    assert {(run.config.model.name, run.until, run.milestones) for run in plan.runs.values()} == {
+        ("caris", 10, (10,)),
+        ("rela", 1, (1,)),
+    }
+    assert {c.column for c in plan.cells if c.kind == "measured" and c.row == "caris_aml_10ep"} == {
+        "refcoco.oiou",
+        "refcoco+.oiou",
+    }
+    assert {(e.split, e.checkpoint) for run in plan.runs.values() for e in run.evals} == {
+        ("val", "epoch10"),
+        ("val", "epoch1"),
+    }
+
+
+def test_tables_share_runs() -> None:
+    assert hours(tables("table1", "table2")) == pytest.approx(HOURS | TABLE2, abs=0.1)
+    everything = tables("table1", "table2", "table3", "table11")
+    assert hours(everything) == pytest.approx(HOURS | TABLE2 | TABLE11, abs=0.1)
+    by_id = everything.runs
+    for name in ("table1", "table2", "table3", "table11"):
+        assert tables(name).runs.keys() <= by_id.keys()
+    asked = next(run for run in by_id.values() if run.config.data.train == "grefcoco")
+    assert {e.checkpoint for e in asked.evals} == {"epoch1", "last"}
+    assert (asked.until, asked.milestones) == (30, (1,))
+
+
+def test_runs_keep_what_other_tables_ask_of_them_without_needing_it() -> None:
+    run = next(r for r in table1().runs.values() if r.config.strategy == "aml" and r.config.data.train == "refcoco+")
+    assert run.config.exec.milestones == (10,)  # Table 3's
+    assert run.milestones == ()
+
+
+def test_metrics_and_checkpoints_of_columns() -> None:
+    cells = {(c.column, c.requests[0].eval.checkpoint): c.metric for c in tables("table11").cells}
+    assert cells == {
+        ("ciou.5k", "epoch1"): "ciou",
+        ("giou.5k", "epoch1"): "giou",
+        ("ciou.150k", "last"): "ciou",
+        ("giou.150k", "last"): "giou",
+    }
+
+
+def test_a_shorter_schedule_takes_checkpoints_at_the_same_share_of_its_way() -> None:
+    pilot = tables("table3", "table11", profile="pilot")
+    names = {(r.config.model.name, e.checkpoint) for r in pilot.runs.values() for e in r.evals}
+    assert names == {("caris", "epoch2"), ("rela", "epoch1"), ("rela", "last")}
+    smoke = tables("table3", profile="smoke")
+    assert {e.checkpoint for r in smoke.runs.values() for e in r.evals} == {"epoch1"}
+
+
+def test_a_run_that_ends_before_a_checkpoint_is_told() -> None:
+    cells = tables("table3", overrides={"exec.until": 5}).cells
+    reasons = {c.row: c.reason for c in cells if c.kind == "unavailable"}
+    assert reasons == {"caris_aml_10ep": "epoch 10 is asked for, and runs end after epoch 5"}
+
+
+def test_every_model_is_fed_and_scored_by_its_own_protocol() -> None:
+    runs = {r.config.model.name: r for r in tables("table2", "table11").runs.values()}
+    detris, rela = runs["detris"], runs["rela"]
+    assert {e.resolution for e in detris.evals} == {"original"}
+    assert (detris.config.data.vocabulary, detris.config.data.max_tokens) == ("clip", 17)
+    assert (detris.config.train.optimizer, detris.config.train.batch, detris.config.train.horizon) == ("adam", 16, 50)
+    assert {e.resolution for e in rela.evals} == {"resized"}
+    assert (rela.config.data.image_size, rela.config.data.text, rela.config.data.sampling) == (480, "raw", "expression")
+    assert (rela.config.train.batch, rela.config.train.horizon * 80_000) == (16, 150_000 * 16)
+
+
+def test_the_joint_step_leaves_out_models_whose_vision_reads_the_sentence() -> None:
+    plan = tables("table2", preset="released")
+    cells = [c for c in plan.cells if c.row == "detris_aml"]
+    assert {c.kind for c in cells} == {"unavailable"}
+    assert "joint step" in str(cells[0].reason)
+    assert len(plan.runs) == 3
+
+
+def test_a_reading_of_features_is_for_the_model_that_offers_it() -> None:
+    plan = tables("table2", overrides={"pmme.features": "frozen"})
+    found = {r.config.model.name: r.config.pmme.features for r in plan.runs.values() if r.config.strategy == "aml"}
+    assert found == {"caris": "default", "detris": "frozen"}
+
+
+def test_a_split_owner_decides_the_word_limit() -> None:
+    spec = load_profile("paper")
+    umd = resolve(spec, "detris", "baseline", "refcocog")
+    google = resolve(spec, "detris", "baseline", "refcocog", overrides={"data.split_by": "google"})
+    assert (umd.data.max_tokens, google.data.max_tokens) == (22, 17)
+
+
+@pytest.mark.parametrize("name", ["table1", "table2"])
+def test_grefcoco_is_refused_where_one_object_is_segmented(name: str) -> None:
+    with pytest.raises(UserError, match="several objects or none") as error:
+        tables(name, overrides={"data.train": "grefcoco"})
+    assert "rela" in str(error.value)
+
+
+def test_one_weight_file_cannot_serve_two_kinds_of_encoders() -> None:
+    with pytest.raises(UserError, match="AMLRIS_DINOV2"):
+        tables("table2", overrides={"exec.vision_weights": "swin.pth"})
 
 
 def test_miou_and_oiou_share_runs_and_evaluations() -> None:
@@ -48,9 +179,10 @@ def test_miou_and_oiou_share_runs_and_evaluations() -> None:
         first, second, combined = (c.requests for c in cells)
         assert first == second != combined
     summary = summarize(plan, None)
-    assert summary.rows_served == 14  # 2 rows x 3 data sets x 2 blocks, and 2 combined
+    # 2 rows x 3 data sets x 2 blocks, DETRIS on 2 data sets in 2 blocks, and 2 combined
+    assert summary.rows_served == 12 + 4 + 2
     assert summary.hours == pytest.approx(sum(HOURS.values()), abs=0.3)
-    separate = sum(hours for (_, train), hours in HOURS.items() if train != "combined")
+    separate = sum(cost for (_, _, train), cost in HOURS.items() if train != "combined")
     assert summary.hours_unshared == pytest.approx(sum(HOURS.values()) + separate, abs=0.5)
 
 
@@ -72,7 +204,9 @@ def test_each_data_set_is_scored_by_its_own_model_and_the_combined_one_everywher
 def test_kinds_of_cells() -> None:
     cells = table1().cells
     kinds = {kind: sum(c.kind == kind for c in cells) for kind in ("measured", "average", "printed", "unavailable")}
-    assert kinds == {"measured": 3 * 2 * 8, "average": 3 * 2, "printed": (8 + 7 + 5) * 9, "unavailable": 0}
+    # DETRIS: six numbers in each of two blocks; RefCOCOg and the average are dashes in print.
+    ours = {"measured": 3 * 2 * 8 + 2 * 6, "average": 3 * 2, "unavailable": 0}
+    assert kinds == {**ours, "printed": (7 + 6 + 5) * 9 + 2 * 3}
     assert {c.row for c in cells if c.kind == "printed"} >= {"detris", "magnet", "polyformer"}
     average = next(c for c in cells if c.kind == "average")
     assert len(average.parts) == 8
@@ -90,19 +224,19 @@ def test_a_preset_changes_the_aml_runs_only() -> None:
     inferred, released = table1(), table1(preset="released")
     shared = inferred.runs.keys() & released.runs.keys()
     assert {inferred.runs[run_id].config.strategy for run_id in shared} == {"plain"}
-    assert len(shared) == 4
+    assert len(shared) == 4 + 2
 
 
 def test_seeds_make_runs_of_the_same_recipes() -> None:
     plan = table1(seeds=(0, 1, 2))
-    assert len(plan.runs) == 24
-    assert len({run.config.recipe_id for run in plan.runs.values()}) == 8
+    assert len(plan.runs) == 30
+    assert len({run.config.recipe_id for run in plan.runs.values()}) == 10
     cell = next(c for c in plan.cells if c.kind == "measured")
     assert [plan.runs[r.run_id].config.seed for r in cell.requests] == [0, 1, 2]
 
 
 def test_tau_zero_is_the_baseline() -> None:
-    assert len(table1(overrides={"afm.tau": 0.0}).runs) == 4
+    assert len(table1(overrides={"afm.tau": 0.0}).runs) == 4 + 2
 
 
 def test_a_shorter_run_is_scored_at_its_milestone() -> None:
@@ -122,7 +256,7 @@ def test_small_models_have_no_cost() -> None:
 
 def test_cost_follows_the_data_that_are_there(shared: Path) -> None:
     plan = table1("paper", Inputs("refer", shared / "data" / "refcoco_mini"))
-    run = next(run for run in plan.runs.values() if run.config.data.train == "refcoco")
+    run = next(run for run in plan.runs.values() if run.run_id.startswith("caris_plain_refcoco-"))
     assert run.refs == 47  # the miniature's training refs
     assert run.cost_hours == pytest.approx(30.16 / 60 * 50 * 47 / 42278)
 
@@ -154,7 +288,7 @@ def test_real_data_without_some_sets_leave_reasons(shared: Path) -> None:
         ({"overrides": {"model.size": "huge"}}, "unknown model size"),
     ],
 )
-def test_wrong_choices(choices: dict[str, object], says: str) -> None:
+def test_wrong_choices(choices: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError) as error:
         table1(**choices)
     assert says in str(error.value)

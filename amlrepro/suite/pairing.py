@@ -1,0 +1,30 @@
+"""Which data, models and readings of the method go together. Torch-free."""
+
+from __future__ import annotations
+
+from amlrepro.config import RunConfig
+from amlrepro.data.specs import COMBINED, dataset_spec, is_multi_target
+from amlrepro.errors import UserError
+from amlrepro.models.registry import get_spec, model_names
+
+
+def check_data(model: str, dataset: str) -> None:
+    """Raise `UserError` where sentences may name several objects or none and the model segments exactly one."""
+    if dataset == COMBINED or not is_multi_target(dataset) or get_spec(model).protocol.multi_target:
+        return
+    fitting = [name for name in model_names() if get_spec(name).protocol.multi_target]
+    raise UserError(
+        f"sentences of {dataset_spec(dataset).title} may name several objects or none",
+        where=f"model.name={model}",
+        found=f"{get_spec(model).title}, which segments one object a sentence",
+        expected=" or ".join(fitting),
+    )
+
+
+def why_untrainable(config: RunConfig) -> str | None:
+    """Why this reading of the method cannot be trained inside this model; None when it can."""
+    spec = get_spec(config.model.name)
+    joint = config.strategy == "aml" and config.train.step == "joint"
+    if joint and not spec.protocol.vision_text_free:
+        return f"the joint step needs vision that is free of text, and {spec.title}'s reads the sentence"
+    return None
