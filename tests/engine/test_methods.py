@@ -1,4 +1,4 @@
-"""DETRIS and ReLA through the engine: their own step, their own validation, masks around them."""
+"""DETRIS and ReLA through the engine: their own step, their own validation, masks around them; MaskRIS on CARIS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_refer import AML, make_grefs, make_refer, method_config
+from tiny_refer import AML, make_grefs, make_refer, method_config, tiny_config
 
 from amlrepro.config import EvalConfig
 from amlrepro.engine.evaluate import evaluate_run
@@ -87,3 +87,16 @@ def test_trains_with_masks(root: Path, tmp_path: Path, name: str) -> None:
     assert len(epochs) == 1
     assert 0 < epochs[0]["masked_blocks"] < 0.6
     assert epochs[0]["s_mean"] > 1 / 8 - 1e-6  # eight tokens at most
+
+
+def test_caris_trains_as_maskris(root: Path, tmp_path: Path) -> None:
+    """Both losses count by half; 12 of 49 blocks stay; a second run makes the same weights."""
+    folders = [RunDir(tmp_path / name) for name in ("once", "again")]
+    changes: dict[str, Any] = {"train.horizon": 1, "exec.validate_at": (), "exec.log_every": 1}
+    for run in folders:
+        train(tiny_config(root, **{"afm.source": "maskris", **changes}), run)
+    (epoch,) = (r for r in folders[0].history_rows() if r["kind"] == "epoch")
+    assert epoch["masked_blocks"] == pytest.approx(1 - 12 / 49)
+    assert epoch["untouched"] == 0
+    first, second = (load_file(run.checkpoint("last")) for run in folders)
+    assert all(torch.equal(first[key], second[key]) for key in first)
