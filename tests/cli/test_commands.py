@@ -195,6 +195,31 @@ def test_a_new_table_is_one_file_and_runs_from_end_to_end(
     assert {path: path.stat().st_mtime_ns for path in weights} == weights
 
 
+@pytest.mark.slow
+def test_early_and_late_weights_come_from_one_run(elsewhere: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Table 3 stops its runs early; Table 11 goes on with ReLA's, and Table 3 is then there without training."""
+    command = ["--profile", "smoke", "--device", "cpu", "--jobs", "2"]
+    assert call("run", "table3", *command) == 0
+    assert "4 of 4 runs to do" in capfd.readouterr().out
+    states = elsewhere.glob("results/smoke/runs/*/state.json")
+    assert {json.loads(path.read_text("utf-8"))["epoch"] for path in states} == {1}
+
+    assert call("run", "table11", *command) == 0
+    second = capfd.readouterr().out
+    assert "2 of 2 runs to do" in second
+    rela = list(elsewhere.glob("results/smoke/runs/rela_*"))
+    assert len(rela) == 2
+    for run in rela:
+        assert {p.stem for p in run.glob("checkpoints/*.safetensors")} >= {"epoch1", "last"}
+        assert len(list(run.glob("evals/*.parquet"))) == 2
+    columns = json.loads((elsewhere / "results/smoke/report/table11/table11.json").read_text("utf-8"))["blocks"][0]
+    measured = {cell["column"]: cell["epochs"] for cell in columns["cells"] if cell["row"] == "rela"}
+    assert measured == {"ciou.5k": [1], "giou.5k": [1], "ciou.150k": [2], "giou.150k": [2]}
+
+    assert call("run", "table3", *command) == 0
+    assert "to do" not in capfd.readouterr().out
+
+
 def table_of(output: str) -> str:
     """What was printed from the table's watermark on."""
     return output[output.index("SYNTHETIC DATA") :]

@@ -127,3 +127,17 @@ def test_settings_are_strict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AMLRIS_CONFIG", str(path))
     with pytest.raises(UserError, match="did you mean 'data_root'"):
         load_settings()
+
+
+@pytest.mark.parametrize("model", ["detris", "rela"])
+@pytest.mark.parametrize("name", ["demo", "smoke"])
+def test_small_models_fit_their_inputs_and_their_schedules(name: str, model: str) -> None:
+    config = resolve(load_profile(name), model, "inferred", "grefcoco" if model == "rela" else "refcoco")
+    side = config.data.image_size
+    assert side % config.afm.block == 0
+    assert side % (14 if model == "detris" else 16) == 0  # patches of DETRIS; stride of the deepest map of small ReLA
+    if name == "demo":
+        updates = config.train.horizon * (config.train.epoch_refs or 0) // config.train.batch
+        drops = config.train.drops if model == "rela" else ()
+        assert [drop / updates for drop in drops] == pytest.approx([110 / 150, 140 / 150][: len(drops)], abs=0.01)
+        assert config.data.image_size // config.afm.block >= 7
