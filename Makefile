@@ -22,8 +22,8 @@ test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: setup
-	$(BIN)/ruff format --check amlrepro tests
-	$(BIN)/ruff check amlrepro tests
+	$(BIN)/ruff format --check amlrepro tests examples
+	$(BIN)/ruff check amlrepro tests examples
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 

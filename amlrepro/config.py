@@ -21,6 +21,8 @@ from amlrepro.files import canonical_hash
 
 Profile = Literal["smoke", "demo", "pilot", "paper"]
 PROFILES: tuple[str, ...] = get_args(Profile)
+Device = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[str, ...] = get_args(Device)
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 # Components whose meaning can change. Raise a number when results made before are no longer comparable: they then
@@ -173,7 +175,7 @@ class MaskRISConfig(Strict):
 class ExecConfig(Strict):
     """Where, how and how far a run is carried out. Never part of its identity."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=0)] = 0
     deterministic: bool = False
@@ -309,8 +311,8 @@ def parse_strict(schema: type[SchemaT], values: Mapping[str, Any], where: object
 
 def load_yaml(path: Path) -> Any:
     """Safe-load a YAML file; raises `UserError` when it is missing or does not parse."""
-    if not path.exists():
-        raise UserError("no such file", where=path)
+    if not path.is_file():
+        raise UserError("no such file" if not path.exists() else "not a file", where=path)
     try:
         return yaml.safe_load(path.read_text("utf-8"))
     except yaml.YAMLError as error:

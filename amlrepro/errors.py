@@ -64,6 +64,6 @@ def unknown_name(kind: str, name: str, choices: Iterable[str], where: object = N
     return UserError(
         f"unknown {kind} {name!r}",
         where=where,
-        expected=", ".join(pool) if len(pool) <= 12 else f"one of {len(pool)} names",
+        expected=(", ".join(pool) or "there is none yet") if len(pool) <= 12 else f"one of {len(pool)} names",
         hint="did you mean " + " or ".join(repr(c) for c in nearest(name, pool)) + "?" if pool else None,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from amlrepro.cli.data_synth import synth
+from amlrepro.cli.options import wide_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +52,7 @@ def check(
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=1, ensure_ascii=False))
     else:
-        _print_check(Console(), report)
+        _print_check(wide_console(), report)
     raise typer.Exit(0 if report.ok else 1)
 
 
@@ -63,15 +64,13 @@ def stats(
     as_json: Json = False,
 ) -> None:
     """Words a sentence, objects of the referent's class and the like, beside the paper's Appendix A.1."""
-    from rich.console import Console
-
     from amlrepro.data.stats import root_stats
 
     rows = root_stats(root, dataset, by_split)
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in rows], indent=1))
     else:
-        _print_stats(Console(), rows)
+        _print_stats(wide_console(), rows)
 
 
 def _with_progress(

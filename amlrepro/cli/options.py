@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from amlrepro.aml.presets import READINGS
-from amlrepro.config import PROFILES, parse_set
-from amlrepro.errors import UserError
+from amlrepro.config import DEVICES, PROFILES, parse_set
+from amlrepro.errors import UserError, unknown_name
 from amlrepro.suite.experiment import Experiment, load_experiments
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
@@ -74,6 +74,8 @@ def open_plan(
     spec = load_profile(profile)
     overrides = parse_set(changes or [])
     if device is not None:
+        if device not in DEVICES:
+            raise unknown_name("device", device, DEVICES, "--device")
         overrides["exec.device"] = device
     inputs = _inputs(spec, store, data_root, image_root, assume_data, f"{command} {' '.join(names)}")
     choices = Choices(parse_seeds(seeds), preset, overrides)

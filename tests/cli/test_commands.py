@@ -80,7 +80,7 @@ assert not heavy, heavy
         (["run", "table1", "--profile", "demo", "--set", "model.options.layrs=2"], ["layrs", "layers"]),
         (["run", "table1", "--profile", "demo", "--preset", "infered"], ["unknown preset", "'inferred'"]),
         (["run", "table1", "--profile", "demo", "--seeds", "x"], ["seeds are whole numbers"]),
-        (["run", "table1", "--profile", "demo", "--device", "gpu"], ["exec.device"]),
+        (["run", "table1", "--profile", "demo", "--device", "gpu"], ["--device", "auto, cpu, cuda"]),
         (["run", "table1", "--profile", "demo", "--executor", "slurm"], ["SLURM is not available"]),
         (["run", "table1", "--profile", "demo", "--executor", "loacl"], ["unknown executor", "'local'"]),
         (["run", "table1", "--profile", "demo", "--data-root", "nowhere"], ["not a folder", "nowhere"]),
