@@ -11,6 +11,7 @@ from amlrepro.metrics.compute import METRICS
 from amlrepro.models.registry import get_spec
 from amlrepro.report.cells import CellResult, block_cells, row_config
 from amlrepro.report.checks import CheckResult, check_results
+from amlrepro.report.masking import masking_notes
 from amlrepro.report.notes import table_notes
 from amlrepro.suite.experiment import Block, Experiment
 from amlrepro.suite.plan import Plan
@@ -120,7 +121,10 @@ def build_table(store: Store, plan: Plan, experiment: Experiment) -> TableData:
         stamp=None if not plan.watermark else ("SYNTHETIC DATA" if plan.source == "synth" else "SMALL MODELS"),
         blocks=blocks,
         checks=tuple(check_results(store, plan, experiment.id)),
-        notes=tuple(table_notes(plan, _averaged(blocks), results, experiment.notes)),
+        notes=(
+            *table_notes(plan, _averaged(blocks), results, experiment.notes),
+            *masking_notes(store, plan, results),
+        ),
         footnotes=tuple(footnotes.texts),
     )
 
