@@ -9,8 +9,9 @@ import pytest
 
 from amlrepro import config as schema
 from amlrepro.aml.presets import preset
-from amlrepro.config import EvalConfig, RunConfig, dump_config, load_config, nest, parse_config, parse_set
+from amlrepro.config import EvalConfig, RunConfig, dump_config, load_config, parse_config
 from amlrepro.errors import UserError
+from amlrepro.schema import nest, parse_set
 
 # Names of runs as they were on the day this was written. They must never change: a changed name means that finished
 # runs are not found any more. Each hash is that of the fields that differ from their neutral values, see below.

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from amlrepro.config import RunConfig, nest, parse_config
+from amlrepro.config import RunConfig, parse_config
 from amlrepro.models.registry import get_spec
+from amlrepro.schema import nest
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 70, 230), "yellow": (230, 220, 60)}
 SIZES = ((60, 80), (72, 56))  # height, width of the pictures in turn

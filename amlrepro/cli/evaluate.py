@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amlrepro.cli.options import DEFAULT_STORE, DataRootOption, ImageRootOption, JsonOption, StoreOption, wide_console
-from amlrepro.config import EvalConfig, parse_strict
+from amlrepro.config import EvalConfig
 from amlrepro.data.specs import dataset_spec, is_multi_target, parse_dataset_split
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.models.registry import get_spec
+from amlrepro.schema import parse_strict
 from amlrepro.suite.settings import find_data_root, load_settings, settings_path
 from amlrepro.suite.store import Store
 

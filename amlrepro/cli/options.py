@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from amlrepro.aml.presets import READINGS
-from amlrepro.config import DEVICES, PROFILES, parse_set
+from amlrepro.config import DEVICES, PROFILES
 from amlrepro.errors import UserError, unknown_name
+from amlrepro.schema import parse_set
 from amlrepro.suite.experiment import Experiment, load_experiments
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan

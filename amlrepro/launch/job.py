@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from amlrepro.config import EvalConfig, RunConfig, Strict, parse_strict
+from amlrepro.config import EvalConfig, RunConfig
 from amlrepro.files import read_json, write_json
 from amlrepro.rundir import RunDir
+from amlrepro.schema import Strict, parse_strict
 from amlrepro.suite.plan import PlannedRun
 from amlrepro.suite.store import Missing, Store
 

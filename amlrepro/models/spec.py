@@ -86,8 +86,8 @@ class ModelSpec:
 
     def resolve_options(self, config: RunConfig) -> BaseModel:
         """The size's options with the configuration's overrides, checked."""
-        from amlrepro.config import parse_strict
         from amlrepro.errors import unknown_name
+        from amlrepro.schema import parse_strict
 
         if config.model.size not in self.sizes:
             raise unknown_name("model size", config.model.size, self.sizes, f"model {self.name}")

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from amlrepro.config import Strict, load_yaml, nest, parse_strict
 from amlrepro.data.specs import COMBINED, dataset_spec, is_multi_target
 from amlrepro.errors import UserError, unknown_name
+from amlrepro.schema import Strict, load_yaml, nest, parse_strict
 from amlrepro.suite.folder import experiments_folder
 from amlrepro.suite.printed import PrintedColumn, PrintedTable, load_printed
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from amlrepro.aml.presets import preset as preset_values
-from amlrepro.config import PROFILES, RunConfig, Strict, load_yaml, merge, nest, parse_config, parse_strict
+from amlrepro.config import PROFILES, RunConfig, parse_config
 from amlrepro.errors import unknown_name
 from amlrepro.models.registry import get_spec, model_names
 from amlrepro.models.spec import ModelSpec, Protocol
+from amlrepro.schema import Strict, load_yaml, merge, nest, parse_strict
 from amlrepro.suite.folder import experiments_folder
 from amlrepro.suite.pairing import check_data
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from amlrepro.config import Strict, load_yaml, parse_strict
 from amlrepro.errors import UserError
+from amlrepro.schema import Strict, load_yaml, parse_strict
 
 
 class UserSettings(Strict):

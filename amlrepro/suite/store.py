@@ -9,10 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from amlrepro.config import EvalConfig, load_config, parse_strict
+from amlrepro.config import EvalConfig, load_config
 from amlrepro.errors import UserError
 from amlrepro.files import read_json
 from amlrepro.rundir import RunDir
+from amlrepro.schema import parse_strict
 from amlrepro.suite.lease import Owner, held, lease_path
 from amlrepro.suite.plan import PlannedRun
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from amlrepro.config import RunConfig, TrainConfig, parse_strict
+from amlrepro.config import RunConfig, TrainConfig
 from amlrepro.errors import UserError
 from amlrepro.models import build_model, load_official
 from amlrepro.models.contract import Output
 from amlrepro.models.detris.model import DETRIS
 from amlrepro.models.detris.official import to_official
 from amlrepro.models.detris.spec import SIZES, SPEC, DetrisOptions
+from amlrepro.schema import parse_strict
 
 # Sizes that leave no trace in the tensors.
 UNTOLD: dict[str, Any] = {

@@ -10,9 +10,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from amlrepro.config import VERSIONS, SynthConfig, parse_strict
+from amlrepro.config import VERSIONS, SynthConfig
 from amlrepro.errors import UserError
 from amlrepro.files import canonical_hash, disk_errors, read_json, sha256_file, write_json
+from amlrepro.schema import parse_strict
 
 MANIFEST = "synth.json"
 IMAGES = Path("images", "train2014")

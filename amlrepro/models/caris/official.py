@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amlrepro.config import parse_strict
 from amlrepro.errors import UserError
 from amlrepro.models.backbones.fit import misfit, mismatches
 from amlrepro.models.caris.model import CARIS
 from amlrepro.models.caris.spec import CarisOptions
 from amlrepro.models.checkpoint_file import read_tensors
 from amlrepro.models.identify import describe
+from amlrepro.schema import parse_strict
 
 # Prefixes, ours and official; the first that fits a name decides, in either direction.
 TABLE: tuple[tuple[str, str], ...] = (

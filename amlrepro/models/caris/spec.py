@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from amlrepro.config import IntTuple, RunConfig, Strict
+from amlrepro.config import IntTuple, RunConfig
 from amlrepro.models.backbones.locate import NeededWeights, needed_bert, needed_swin
 from amlrepro.models.spec import ModelSpec, Protocol
+from amlrepro.schema import Strict
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amlrepro.config import parse_strict
 from amlrepro.errors import UserError
 from amlrepro.models.backbones.fit import misfit, mismatches
 from amlrepro.models.checkpoint_file import read_tensors
 from amlrepro.models.detris.model import DETRIS
 from amlrepro.models.detris.spec import DetrisOptions
 from amlrepro.models.identify import describe
+from amlrepro.schema import parse_strict
 
 _TEXT = "text.clip.text_model"
 _LAYER = f"{_TEXT}.encoder.layers.#"

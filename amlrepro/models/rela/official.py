@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amlrepro.config import parse_strict
 from amlrepro.errors import UserError
 from amlrepro.models.backbones.fit import misfit, mismatches
 from amlrepro.models.checkpoint_file import read_tensors
 from amlrepro.models.identify import describe
 from amlrepro.models.rela.model import ReLA
 from amlrepro.models.rela.spec import RelaOptions
+from amlrepro.schema import parse_strict
 
 _PIXEL = "sem_seg_head.pixel_decoder"
 _ENCODER = f"{_PIXEL}.transformer.encoder.layers.#"

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from amlrepro.config import Strict
 from amlrepro.models.spec import ModelSpec, Protocol
+from amlrepro.schema import Strict
 
 HEADS = 4
 
