@@ -159,7 +159,9 @@ def document(table: TableData, fragment_name: str) -> str:
             r"\usepackage{eso-pic}",
             rf"\AddToShipoutPictureBG{{\AtPageCenter{{\makebox(0,0){{\rotatebox{{28}}{{{stamp}}}}}}}}}",
         ]
-    return "\n".join([*lines, r"\begin{document}", rf"\input{{{fragment_name}}}", r"\end{document}", ""])
+    number = table.id.removeprefix("table")
+    counter = [rf"\setcounter{{table}}{{{int(number) - 1}}}"] if number.isdigit() else []  # numbered as in the paper
+    return "\n".join([*lines, r"\begin{document}", *counter, rf"\input{{{fragment_name}}}", r"\end{document}", ""])
 
 
 def compile_pdf(document_path: Path) -> Path:
