@@ -7,24 +7,22 @@ object. No random state needs storing: every draw is a function of the run's see
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from amlrepro.config import RunConfig, parse_config
 from amlrepro.data.tokens import Tokenizer
 from amlrepro.errors import UserError
-from amlrepro.files import atomic_path, write_json
+from amlrepro.files import write_json
 from amlrepro.models import build_model
+from amlrepro.models.checkpoint_file import write_tensors
 from amlrepro.models.contract import RISModel
 
 FORMAT = 1
@@ -35,16 +33,9 @@ BRIEF = ("format", "run_id", "epoch", "step", "horizon", "steps_per_epoch", "bes
 def write(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write a checkpoint and, beside it, a short JSON for people; raises `UserError` when the disk is full."""
     header = {HEADER: json.dumps({"format": FORMAT, **meta}, ensure_ascii=False, allow_nan=False)}
-    ready = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        try:
-            save_file(ready, temporary, metadata=header)
-        except SafetensorError as error:
-            if f"os error {errno.ENOSPC}" in str(error):  # the library hides the operating system's error in its text
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-            raise
+    write_tensors(path, tensors, header)
     brief = {"format": FORMAT, **{key: meta[key] for key in BRIEF if key in meta}}
-    write_json(path.with_suffix(".json"), {**brief, "tensors": len(ready)})
+    write_json(path.with_suffix(".json"), {**brief, "tensors": len(tensors)})
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -125,9 +116,13 @@ def weights_digest(path: Path) -> str:
 
 
 def remove_torn(folder: Path) -> None:
-    """Remove temporary files of writers that were killed; a run has one writer, so none is in use."""
-    for temporary in folder.glob(".*.tmp"):
-        temporary.unlink(missing_ok=True)
+    """Remove temporary files of writers that were killed, ours and those of the safetensors library.
+
+    A run has one writer, so none is in use.
+    """
+    for pattern in (".*.tmp", ".tmp*"):
+        for temporary in folder.glob(pattern):
+            temporary.unlink(missing_ok=True)
 
 
 def _named(optimizer: torch.optim.Optimizer) -> list[tuple[str, nn.Parameter]]:

@@ -21,7 +21,7 @@ from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.engine import checkpoint
 from amlrepro.engine.optim import build_optimizer
 from amlrepro.errors import UserError
-from amlrepro.models import build_model
+from amlrepro.models import build_model, checkpoint_file
 
 WORDS = Tokenizer("words", [*SPECIAL, "red", "box"])
 
@@ -96,7 +96,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         Path(target).write_bytes(b"half")
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint_file, "save_file", full)
     with pytest.raises(UserError, match="disk is full"):
         checkpoint.write(path, {"model/x": torch.ones(3)}, meta(2))
     assert checkpoint.read_meta(path)["step"] == 1
