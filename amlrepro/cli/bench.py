@@ -24,14 +24,10 @@ def bench(
 
     from amlrepro.engine.bench import bench_pair
     from amlrepro.files import write_json
-    from amlrepro.suite.profile import load_profile, resolve
+    from amlrepro.suite.profile import bench_configs
 
     torch.set_num_threads(threads)
-    spec, scratch = load_profile(profile), {"init.vision": "scratch", "init.text": "scratch"}
-    configs = {
-        side: resolve(spec, "caris", preset, "refcoco", overrides=scratch)
-        for side, preset in (("CARIS", "baseline"), ("CARIS+AML", "inferred"))
-    }
+    configs = bench_configs(profile)
     vocabulary = 30522 if profile == "paper" else 128
     result = bench_pair(f"stage_one_{profile}", configs, vocab_size=vocabulary, rounds=rounds, warmup=3)
     write_json(out / f"{result['name']}.json", result)
