@@ -233,3 +233,9 @@ def test_missing_pretrained_weights_are_named(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.setenv(variable, str(tmp_path))
     with pytest.raises(UserError, match="dinov2_vitb14_reg4"):
         build_model(RunConfig().with_changes({"model.name": "detris"}), 49408)
+
+
+def test_the_decision_is_labelled() -> None:
+    """What results say of how logits became a mask: DETRIS has one channel and its own threshold."""
+    assert "0.35" in SPEC.protocol.decision
+    assert DetrisOptions().threshold == 0.35

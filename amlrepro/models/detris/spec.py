@@ -247,6 +247,7 @@ SPEC = ModelSpec(
         border=(123, 117, 104),  # the mean colour, rounded as an 8-bit picture holds it
         image_size=448,
         scoring="original",
+        decision="sigmoid above the threshold (0.35 officially), warped back to the picture",
         best_by="miou",
         validate_sentences="first",
         validate_precision="float32",
