@@ -249,6 +249,7 @@ class EvalConfig(Strict):
     resolution: `resized` scores at the network's input size against the nearest-resized mask (the published protocol,
     Q22); `original` at the picture's own size. text `other` gives each sample a sentence about another object of its
     image (a control: a model that ignores language scores the same). data_digest names the annotation files.
+    perturbation: a name of `perturb/specs.py`; severity 1 to 5 of it, None for the paper's own parameters.
     """
 
     dataset: str
@@ -258,13 +259,50 @@ class EvalConfig(Strict):
     text: Literal["own", "other"] = "own"
     checkpoint: str = "last"
     data_digest: str | None = None
+    perturbation: str | None = None
+    severity: Annotated[int, Field(ge=1, le=5)] | None = None
 
     @property
     def eval_id(self) -> str:
         """Readable name and a hash of the fields that differ from their neutral value."""
         neutral = EvalConfig(dataset="", split="").model_dump(mode="json")
         changed = _differences(self.model_dump(mode="json"), neutral)
-        label = "-".join([self.dataset, self.split, self.checkpoint])
+        label = "-".join(filter(None, [self.dataset, self.split, self.perturbation, self.checkpoint]))
+        return f"{label}-{canonical_hash(changed, 8)}"
+
+
+ProbeKind = Literal["alignment", "distortion", "cost", "maps"]
+
+
+class ProbeConfig(Strict):
+    """One measurement of a run that is no evaluation. `probe_id` names its files in the run's folder `probes`.
+
+    alignment: S of every patch of `pairs` (image, sentence) pairs, with the share of each patch that is target (Tables
+    12, 13, Figure 6). distortion: how far the projection moves inner products of those pairs' features (Tables 5, 8).
+    cost: peak memory and minutes an epoch over `steps` updates (Tables 9, 10). maps: input, target, Z+ and Z- of
+    `pairs` samples (Figures 4(a), 5), or of the pictures listed in `pictures` (Figure 8).
+    checkpoint: whose weights; `cost` needs none. pairs: drawn from the split with a fixed seed (Q32). pmme, afm: how S
+    is measured, None as the run itself does (a baseline has no S of its own, Q37).
+    """
+
+    kind: ProbeKind
+    checkpoint: str = "last"
+    dataset: str | None = None
+    split: str | None = None
+    split_by: str | None = None
+    pairs: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    pictures: str | None = None
+    pmme: PMMEConfig | None = None
+    afm: AFMConfig | None = None
+    data_digest: str | None = None
+
+    @property
+    def probe_id(self) -> str:
+        """Readable name and a hash of the fields that differ from their neutral value."""
+        neutral = ProbeConfig(kind=self.kind).model_dump(mode="json")
+        changed = _differences(self.model_dump(mode="json"), neutral)
+        label = "-".join(filter(None, [self.kind, self.dataset, self.split, self.checkpoint]))
         return f"{label}-{canonical_hash(changed, 8)}"
 
 
