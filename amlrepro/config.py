@@ -300,8 +300,7 @@ class ProbeConfig(Strict):
     @property
     def probe_id(self) -> str:
         """Readable name and a hash of the fields that differ from their neutral value."""
-        neutral = ProbeConfig(kind=self.kind).model_dump(mode="json")
-        changed = _differences(self.model_dump(mode="json"), neutral)
+        changed = self.model_dump(mode="json", exclude_defaults=True)
         label = "-".join(filter(None, [self.kind, self.dataset, self.split, self.checkpoint]))
         return f"{label}-{canonical_hash(changed, 8)}"
 
