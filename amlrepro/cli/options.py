@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from amlrepro.aml.presets import READINGS
 from amlrepro.config import DEVICES, PROFILES
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.schema import parse_set
-from amlrepro.suite.experiment import Experiment, load_experiments
+from amlrepro.suite.experiment import Experiment
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.planner import Choices, build_plan
@@ -43,6 +44,19 @@ PIPE_WIDTH = 160
 
 
 @dataclass(frozen=True)
+class PlanOptions:
+    """The options by which a command chooses what a plan is made for."""
+
+    profile: ProfileOption = "paper"
+    preset: PresetOption = "inferred"
+    seeds: SeedsOption = None
+    set_: SetOption = None
+    data_root: DataRootOption = None
+    image_root: ImageRootOption = None
+    store: StoreOption = DEFAULT_STORE
+
+
+@dataclass(frozen=True)
 class Opened:
     """What the shared options resolve to."""
 
@@ -53,34 +67,27 @@ class Opened:
 
 
 def open_plan(
-    names: list[str],
+    experiments: Sequence[Experiment],
+    options: PlanOptions,
     *,
     command: str,
-    profile: str = "paper",
-    preset: str = "inferred",
-    seeds: str | None = None,
-    changes: list[str] | None = None,
-    data_root: Path | None = None,
-    image_root: Path | None = None,
-    store: Path = DEFAULT_STORE,
     device: str | None = None,
     assume_data: bool = False,
 ) -> Opened:
-    """Load experiments and profile, find the data, and plan. Writes nothing.
+    """Load the profile, find the data, and plan. Writes nothing.
 
     command: what the user typed, for the way on when there is no data root. assume_data: plan on the official data
     without looking at any. Raises `UserError` for every wrong name, key, value or path.
     """
-    experiments: list[Experiment] = load_experiments(names)
-    spec = load_profile(profile)
-    overrides = parse_set(changes or [])
+    spec = load_profile(options.profile)
+    overrides = parse_set(options.set_ or [])
     if device is not None:
         if device not in DEVICES:
             raise unknown_name("device", device, DEVICES, "--device")
         overrides["exec.device"] = device
-    inputs = _inputs(spec, store, data_root, image_root, assume_data, f"{command} {' '.join(names)}")
-    choices = Choices(parse_seeds(seeds), preset, overrides)
-    return Opened(Store(store, profile), build_plan(experiments, spec, inputs, choices), spec, inputs)
+    inputs = _inputs(spec, options, assume_data, command)
+    choices = Choices(parse_seeds(options.seeds), options.preset, overrides)
+    return Opened(Store(options.store, spec.id), build_plan(experiments, spec, inputs, choices), spec, inputs)
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
@@ -115,15 +122,14 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=max(console.width, PIPE_WIDTH))
 
 
-def _inputs(
-    profile: ProfileSpec, store: Path, data_root: Path | None, image_root: Path | None, assume: bool, command: str
-) -> Inputs:
+def _inputs(profile: ProfileSpec, options: PlanOptions, assume: bool, command: str) -> Inputs:
     """Where data come from. A profile that brings its own data takes real ones only when the command names them."""
-    if profile.source == "synth" and data_root is None:
-        return Inputs("synth", synth_folder=store.absolute() / "data")
-    root = None if assume else find_data_root(data_root)
+    if profile.source == "synth" and options.data_root is None:
+        return Inputs("synth", synth_folder=options.store.absolute() / "data")
+    root = None if assume else find_data_root(options.data_root)
     if root is None and not assume:
         raise no_data_root(profile.id, command)
     settings = load_settings()
-    images = image_root or (Path(settings.image_root) if settings.image_root and data_root is None else None)
+    own = settings.image_root if options.data_root is None else None
+    images = options.image_root or (Path(own) if own else None)
     return Inputs("refer", root, images, None, settings.vision_weights, settings.text_weights)

@@ -7,25 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amlrepro.cli.options import (
-    DEFAULT_STORE,
-    DataRootOption,
-    Experiments,
-    ImageRootOption,
-    JsonOption,
-    Opened,
-    PresetOption,
-    ProfileOption,
-    SeedsOption,
-    SetOption,
-    StoreOption,
-    headline,
-    open_plan,
-    wide_console,
-)
+from amlrepro.cli.groups import with_groups
+from amlrepro.cli.options import Experiments, JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
 from amlrepro.errors import UserError
 from amlrepro.models.registry import get_spec
 from amlrepro.suite.cost import ESTIMATED
+from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.plan import PlannedRun
 from amlrepro.suite.summary import PlanSummary, as_json, summarize
 from amlrepro.suite.weights import missing_weights
@@ -34,34 +21,19 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+@with_groups
 def plan(
     experiments: Experiments,
-    profile: ProfileOption = "paper",
-    preset: PresetOption = "inferred",
-    seeds: SeedsOption = None,
-    set_: SetOption = None,
-    data_root: DataRootOption = None,
-    image_root: ImageRootOption = None,
-    store: StoreOption = DEFAULT_STORE,
+    options: PlanOptions,
     assume_data: Annotated[
         bool, typer.Option("--assume-data", help="Plan on the official data sets without looking at any data.")
     ] = False,
     as_json_: JsonOption = False,
 ) -> None:
     """Show the unique trainings and evaluations, what is already in the store, and the cost in A800 hours."""
+    command = f"amlris plan {' '.join(experiments)}"
     try:
-        opened = open_plan(
-            experiments,
-            command="amlris plan",
-            profile=profile,
-            preset=preset,
-            seeds=seeds,
-            changes=set_,
-            data_root=data_root,
-            image_root=image_root,
-            store=store,
-            assume_data=assume_data,
-        )
+        opened = open_plan(load_experiments(experiments), options, command=command, assume_data=assume_data)
     except UserError as error:
         raise _third_way(error) from None
     summary = summarize(opened.plan, None if opened.inputs.assumed else opened.store)

@@ -8,34 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amlrepro.cli.options import (
-    DEFAULT_STORE,
-    DataRootOption,
-    ImageRootOption,
-    JsonOption,
-    PresetOption,
-    ProfileOption,
-    SeedsOption,
-    SetOption,
-    StoreOption,
-    headline,
-    open_plan,
-    wide_console,
-)
+from amlrepro.cli.groups import with_groups
+from amlrepro.cli.options import JsonOption, PlanOptions, headline, open_plan, wide_console
+from amlrepro.suite.experiment import load_experiments
 
 if TYPE_CHECKING:
     from amlrepro.report.api import ReportResult
 
 
+@with_groups
 def report(
+    options: PlanOptions,
     experiments: Annotated[list[str] | None, typer.Argument(help="Tables or figures; all when none is named.")] = None,
-    profile: ProfileOption = "paper",
-    preset: PresetOption = "inferred",
-    seeds: SeedsOption = None,
-    changes: SetOption = None,
-    data_root: DataRootOption = None,
-    image_root: ImageRootOption = None,
-    store: StoreOption = DEFAULT_STORE,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the files.", show_default="in the store")
     ] = None,
@@ -46,17 +30,8 @@ def report(
     from amlrepro.report.api import report as write_report
     from amlrepro.report.export import json_value
 
-    opened = open_plan(
-        experiments or ["all"],
-        command="amlris report",
-        profile=profile,
-        preset=preset,
-        seeds=seeds,
-        changes=changes,
-        data_root=data_root,
-        image_root=image_root,
-        store=store,
-    )
+    names = experiments or ["all"]
+    opened = open_plan(load_experiments(names), options, command=f"amlris report {' '.join(names)}")
     if not as_json:
         typer.echo(headline(opened))
     result = write_report(opened.store, opened.plan, out, pdf=pdf)

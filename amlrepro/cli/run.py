@@ -2,143 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-from functools import partial
-from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
-
-import typer
-
-from amlrepro.cli.options import (
-    DEFAULT_STORE,
-    DataRootOption,
-    Experiments,
-    ImageRootOption,
-    Opened,
-    PresetOption,
-    ProfileOption,
-    SeedsOption,
-    SetOption,
-    StoreOption,
-    headline,
-    open_plan,
-    wide_console,
-)
-from amlrepro.cli.plan import print_plan
-from amlrepro.cli.progress import watch
-from amlrepro.errors import UserError, unknown_name
-from amlrepro.launch.job import Task, make_tasks
-from amlrepro.launch.local import LocalExecutor, Outcome
-from amlrepro.launch.slots import make_slots
-from amlrepro.suite.summary import summarize
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-EXECUTORS = ("local", "slurm")
+from amlrepro.cli.carry_out import WorkOptions, carry_out
+from amlrepro.cli.groups import with_groups
+from amlrepro.cli.options import Experiments, Opened, PlanOptions, open_plan
+from amlrepro.suite.experiment import load_experiments
 
 
-def run(
-    experiments: Experiments,
-    profile: ProfileOption = "paper",
-    preset: PresetOption = "inferred",
-    seeds: SeedsOption = None,
-    set_: SetOption = None,
-    data_root: DataRootOption = None,
-    image_root: ImageRootOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    executor: Annotated[str, typer.Option("--executor", help="Where jobs run: local.")] = "local",
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.", show_default="auto")] = None,
-    gpus: Annotated[int | None, typer.Option("--gpus", min=0, help="GPUs to use at a time.", show_default="1")] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Jobs at a time, whatever the device.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Do finished work again.")] = False,
-) -> None:
+@with_groups
+def run(experiments: Experiments, options: PlanOptions, work: WorkOptions) -> None:
     """Train and evaluate what the experiments still miss, then print their tables and write them to files."""
-    _check_executor(executor)
-    opened = open_plan(
-        experiments,
-        command="amlris run",
-        profile=profile,
-        preset=preset,
-        seeds=seeds,
-        changes=set_,
-        data_root=data_root,
-        image_root=image_root,
-        store=store,
-        device=device,
-    )
-    typer.echo(headline(opened))
-    if dry_run:
-        print_plan(opened, summarize(opened.plan, opened.store))
-        return
-    tasks = make_tasks(opened.store, opened.plan.runs.values(), fresh=force)
-    outcomes = _carry_out(opened, tasks, gpus, jobs) if tasks else []
-    failed = [outcome for outcome in outcomes if not outcome.done]
-    if len(failed) < len(opened.plan.runs):
-        _report(opened)
-    if failed:
-        raise typer.Exit(_tell_failures(failed))
-
-
-def _check_executor(name: str) -> None:
-    if name not in EXECUTORS:
-        raise unknown_name("executor", name, EXECUTORS, "--executor")
-    if name != "local":
-        raise UserError("SLURM is not available in this version", where="--executor", found=name, expected="local")
-
-
-def _carry_out(opened: Opened, tasks: list[Task], gpus: int | None, jobs: int | None) -> list[Outcome]:
-    """Make or look at the data, then run the tasks. Ctrl-C and SIGTERM leave every run resumable."""
-    console = wide_console()
-    execution = tasks[0].job.config.exec
-    slots = make_slots(execution.device, execution.threads, gpus, jobs)
-    _prepare(opened, tasks, console)
-    used = slots[: len(tasks)]
-    places = ", ".join(slot.name for slot in used)
-    console.print(
-        f"{len(tasks)} of {len(opened.plan.runs)} runs to do, {len(used)} at a time ({places})", highlight=False
-    )
-    local = LocalExecutor(tasks, used)
-    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        watch(local, console)
-    except KeyboardInterrupt:
-        local.stop(tell=console.print)
-        typer.echo("interrupted; give the same command again to go on from where it stopped", err=True)
-        raise typer.Exit(130) from None
-    except BaseException:
-        local.stop()
-        raise
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    return local.outcomes
-
-
-def _prepare(opened: Opened, tasks: list[Task], console: Console) -> None:
-    """Synthetic data are made when they are missing; everything else that will be read is looked at first."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from amlrepro.data.synth import ensure_synth
-    from amlrepro.suite.verify import verify_in_child
-
-    if opened.plan.source == "refer":
-        console.print("checking the data")
-        verify_in_child([task.planned for task in tasks])
-        return
-    columns = (TextColumn("drawing synthetic scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    wanted = {task.job.config.exec.data_root: task.job.config.data.synth for task in tasks}
-    for folder, synth in wanted.items():
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            show = partial(_show, bar, bar.add_task("scenes", total=None))
-            ensure_synth(synth, Path(str(folder)), show)
-
-
-def _show(bar: Progress, item: TaskID, done: int, total: int) -> None:
-    bar.update(item, completed=done, total=total)
+    work.check()
+    command = f"amlris run {' '.join(experiments)}"
+    opened = open_plan(load_experiments(experiments), options, command=command, device=work.device)
+    carry_out(opened, work, lambda: _report(opened))
 
 
 def _report(opened: Opened) -> None:
@@ -146,19 +22,3 @@ def _report(opened: Opened) -> None:
     from amlrepro.report.api import report
 
     print_report(report(opened.store, opened.plan))
-
-
-def _tell_failures(failed: list[Outcome]) -> int:
-    """Print every reason once, with the runs it stopped; the exit code: 2 if the user can mend all of them, else 1."""
-    reasons: dict[str, list[Outcome]] = {}
-    for outcome in failed:
-        reasons.setdefault(outcome.reason or "", []).append(outcome)
-    for reason, outcomes in reasons.items():
-        typer.echo(f"error: {reason}", err=True)
-        for outcome in outcomes:
-            typer.echo(f"  failed:   {outcome.task.run_id}, log {outcome.task.job.run.log}", err=True)
-    return 2 if all(outcome.user_error for outcome in failed) else 1
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -9,7 +9,8 @@ import pytest
 from fake_store import fill
 
 from amlrepro.cli.main import main
-from amlrepro.cli.options import open_plan
+from amlrepro.cli.options import PlanOptions, open_plan
+from amlrepro.suite.experiment import load_experiment
 
 
 @pytest.fixture
@@ -29,7 +30,9 @@ def run(*arguments: str) -> int:
 
 
 def test_tables_are_printed_and_written(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    opened = open_plan(["table1"], command="amlris report", profile="smoke", store=store)
+    opened = open_plan(
+        [load_experiment("table1")], PlanOptions(profile="smoke", store=store), command="amlris report table1"
+    )
     fill(opened.store, opened.plan, samples=12, images=4)
     assert run("table1", "--profile", "smoke", "--store", str(store)) == 0
     said = capsys.readouterr().out

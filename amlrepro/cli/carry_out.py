@@ -1,0 +1,134 @@
+"""Carry out a plan: make or look at the data, train and evaluate what the store misses, say what went wrong."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from amlrepro.cli.options import Opened, headline, wide_console
+from amlrepro.cli.plan import print_plan
+from amlrepro.cli.progress import watch
+from amlrepro.errors import UserError, unknown_name
+from amlrepro.launch.job import Task, make_tasks
+from amlrepro.launch.local import LocalExecutor, Outcome
+from amlrepro.launch.slots import make_slots
+from amlrepro.suite.summary import summarize
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+EXECUTORS = ("local", "slurm")
+
+
+@dataclass(frozen=True)
+class WorkOptions:
+    """The options by which a command chooses where and how jobs run."""
+
+    executor: Annotated[str, typer.Option("--executor", help="Where jobs run: local.")] = "local"
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.", show_default="auto")] = None
+    gpus: Annotated[int | None, typer.Option("--gpus", min=0, help="GPUs to use at a time.", show_default="1")] = None
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Jobs at a time, whatever the device.")] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run.")] = False
+    force: Annotated[bool, typer.Option("--force", help="Do finished work again.")] = False
+
+    def check(self) -> None:
+        """Raise `UserError` for an executor that is unknown or not available."""
+        if self.executor not in EXECUTORS:
+            raise unknown_name("executor", self.executor, EXECUTORS, "--executor")
+        if self.executor != "local":
+            found = self.executor
+            raise UserError("SLURM is not available in this version", where="--executor", found=found, expected="local")
+
+
+def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> None:
+    """Print the headline; then with `--dry-run` the plan, else do what the store misses and `show` the results.
+
+    show: called when at least one run is complete. Ends the command with exit code 2 when runs failed for reasons the
+    user can mend, 1 when one failed otherwise, 130 when interrupted; every run is then resumable.
+    """
+    typer.echo(headline(opened))
+    if work.dry_run:
+        print_plan(opened, summarize(opened.plan, opened.store))
+        return
+    tasks = make_tasks(opened.store, opened.plan.runs.values(), fresh=work.force)
+    outcomes = _do(opened, tasks, work) if tasks else []
+    failed = [outcome for outcome in outcomes if not outcome.done]
+    if len(failed) < len(opened.plan.runs) or not opened.plan.runs:
+        show()
+    if failed:
+        raise typer.Exit(_tell_failures(failed))
+
+
+def _do(opened: Opened, tasks: list[Task], work: WorkOptions) -> list[Outcome]:
+    """Make or look at the data, then run the tasks. Ctrl-C and SIGTERM leave every run resumable."""
+    console = wide_console()
+    execution = tasks[0].job.config.exec
+    slots = make_slots(execution.device, execution.threads, work.gpus, work.jobs)
+    _prepare(opened, tasks, console)
+    used = slots[: len(tasks)]
+    places = ", ".join(slot.name for slot in used)
+    console.print(
+        f"{len(tasks)} of {len(opened.plan.runs)} runs to do, {len(used)} at a time ({places})", highlight=False
+    )
+    local = LocalExecutor(tasks, used)
+    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        watch(local, console)
+    except KeyboardInterrupt:
+        local.stop(tell=console.print)
+        typer.echo("interrupted; give the same command again to go on from where it stopped", err=True)
+        raise typer.Exit(130) from None
+    except BaseException:
+        local.stop()
+        raise
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return local.outcomes
+
+
+def _prepare(opened: Opened, tasks: list[Task], console: Console) -> None:
+    """Synthetic data are made when they are missing; everything else that will be read is looked at first."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from amlrepro.data.synth import ensure_synth
+    from amlrepro.suite.verify import verify_in_child
+
+    if opened.plan.source == "refer":
+        console.print("checking the data")
+        verify_in_child([task.planned for task in tasks])
+        return
+    columns = (TextColumn("drawing synthetic scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    wanted = {task.job.config.exec.data_root: task.job.config.data.synth for task in tasks}
+    for folder, synth in wanted.items():
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            show = partial(_show, bar, bar.add_task("scenes", total=None))
+            ensure_synth(synth, Path(str(folder)), show)
+
+
+def _show(bar: Progress, item: TaskID, done: int, total: int) -> None:
+    bar.update(item, completed=done, total=total)
+
+
+def _tell_failures(failed: list[Outcome]) -> int:
+    """Print every reason once, with the runs it stopped; the exit code: 2 if the user can mend all of them, else 1."""
+    reasons: dict[str, list[Outcome]] = {}
+    for outcome in failed:
+        reasons.setdefault(outcome.reason or "", []).append(outcome)
+    for reason, outcomes in reasons.items():
+        typer.echo(f"error: {reason}", err=True)
+        for outcome in outcomes:
+            typer.echo(f"  failed:   {outcome.task.run_id}, log {outcome.task.job.run.log}", err=True)
+    return 2 if all(outcome.user_error for outcome in failed) else 1
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
