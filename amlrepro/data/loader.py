@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from amlrepro.data.refer import Ref, ReferData, Sentence, load_refer
 from amlrepro.data.source import Source, data_root, open_source
 from amlrepro.data.specs import COMBINED, check_split, dataset_spec, is_multi_target
 from amlrepro.data.tokens import Tokenizer, build_tokenizer
-from amlrepro.data.transforms import normalize
+from amlrepro.data.transforms import normalize, zero_hidden
 from amlrepro.errors import UserError
 from amlrepro.models.spec import Protocol
+from amlrepro.perturb.specs import check_perturbation
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,10 @@ class EvaluationData:
         input_ids, attention_mask = _tokens(self.tokenizer, [s.text for s in samples], self.max_tokens)
         original = self.resolution == "original"
         return EvalBatch(
-            image=_pixels([self.source.image(ref) for ref in first.values()], self.protocol),
+            image=zero_hidden(
+                _pixels([self.source.image(ref) for ref in first.values()], self.protocol),
+                [self.source.occlusion(ref) for ref in first.values()],
+            ),
             image_index=torch.tensor([rows[ref.image_id] for ref in refs]),
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -181,8 +185,10 @@ def open_training(config: RunConfig, protocol: Protocol) -> TrainingData:
 def open_evaluation(
     config: RunConfig, evaluation: EvalConfig, tokenizer: Tokenizer, protocol: Protocol
 ) -> EvaluationData:
-    """Samples of one evaluation; raises `UserError` for a missing root, data set, split or picture."""
+    """Samples of one evaluation; raises `UserError` for a missing root, data set, split or picture, and for a
+    perturbation or severity that does not exist."""
     _require_known_input(protocol, evaluation.dataset)
+    check_perturbation(evaluation.perturbation, evaluation.severity)
     root = data_root(config)
     check_split(evaluation.dataset, evaluation.split, evaluation.split_by)
     data = load_refer(root, evaluation.dataset, evaluation.split_by)
@@ -197,8 +203,9 @@ def open_evaluation(
             f"there is no other sentence: no image of {evaluation.dataset} {evaluation.split} has refs to two objects",
             where=data.source,
         )
+    source = open_source(config, root, data, refs, protocol)
     return EvaluationData(
-        source=open_source(config, root, data, refs, protocol),
+        source=replace(source, perturbation=evaluation.perturbation, severity=evaluation.severity),
         samples=samples,
         tokenizer=tokenizer,
         max_tokens=config.data.max_tokens,

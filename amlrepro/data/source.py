@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from amlrepro.config import RunConfig
 from amlrepro.data.cache import ArrayCache
@@ -17,6 +18,9 @@ from amlrepro.data.transforms import resize_image
 from amlrepro.errors import UserError
 from amlrepro.models.geometry import AspectFit, fit_aspect, warp_image, warp_mask
 from amlrepro.models.spec import Protocol
+from amlrepro.perturb.blocks import occluded
+from amlrepro.perturb.pictures import perturb
+from amlrepro.perturb.specs import PerturbationSpec, perturbation_spec
 
 HALF = 128  # of 255: a warped mask's pixel is foreground above 0.5
 _cache = ArrayCache()
@@ -25,25 +29,43 @@ _cache = ArrayCache()
 @dataclass(frozen=True)
 class Source:
     """A data set with its picture folder, the side of the network's input and the model's protocol, which says how
-    pictures get there."""
+    pictures get there. perturbation, severity: what is done to pictures (`perturb/specs.py`); masks never change."""
 
     data: ReferData
     folder: Path
     size: int
     protocol: Protocol
+    perturbation: str | None = None
+    severity: int | None = None
 
     def image(self, ref: Ref) -> NDArray[np.uint8]:
-        """The ref's picture at input size: [size, size, 3]."""
+        """The ref's picture at input size: [size, size, 3], perturbed before resizing."""
         path = image_path(self.folder, self.data.image_of(ref))
+        spec = self._perturbation
+        done = (spec.name, self.severity) if spec and spec.stage == "picture" else ()
+
+        def opened() -> Image.Image:
+            picture = open_image(path)
+            if not done:
+                return picture
+            return Image.fromarray(perturb(np.asarray(picture), done[0], done[1], ref.image_id))
+
         if self.protocol.resize == "stretch":
-            return _cache.get((str(path), self.size), lambda: resize_image(open_image(path), self.size))
+            return _cache.get((str(path), self.size, *done), lambda: resize_image(opened(), self.size))
         border = self.protocol.border
 
         def warp() -> NDArray[np.uint8]:
-            picture = np.asarray(open_image(path))
+            picture = np.asarray(opened())
             return warp_image(picture, self._fit(picture.shape[0], picture.shape[1]), border)
 
-        return _cache.get((str(path), self.size, "affine", border), warp)
+        return _cache.get((str(path), self.size, "affine", border, *done), warp)
+
+    def occlusion(self, ref: Ref) -> NDArray[np.bool_] | None:
+        """The pixels [size, size] of the ref's normalised input that are to be zero; None where none are."""
+        spec = self._perturbation
+        if spec is None or spec.stage != "input":
+            return None
+        return occluded(spec.parameters(self.severity), ref.image_id, self.size)
 
     def mask(self, ref: Ref) -> NDArray[np.bool_]:
         """The ref's mask at input size: [size, size]. Warped masks are cut at 0.5."""
@@ -67,6 +89,10 @@ class Source:
             return np.rint(warp_mask(mask, self._fit(*mask.shape)) * 255).astype(np.uint8)
 
         return _cache.get((*self._key(ref), self.size, "affine"), warp)
+
+    @property
+    def _perturbation(self) -> PerturbationSpec | None:
+        return None if self.perturbation is None else perturbation_spec(self.perturbation)
 
     def _fit(self, height: int, width: int) -> AspectFit:
         return fit_aspect((height, width), (self.size, self.size))

@@ -1,6 +1,8 @@
-"""Pictures to tensors exactly as CARIS does it: stretched on PIL images, no augmentation."""
+"""Pictures to tensors exactly as CARIS does it: stretched on PIL images, no augmentation; and occlusion."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,3 +22,11 @@ def normalize(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     centre = torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1)
     scale = torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1)
     return image.sub_(centre).div_(scale)
+
+
+def zero_hidden(image: Tensor, hidden: Sequence[NDArray[np.bool_] | None]) -> Tensor:
+    """The normalised image [B, 3, H, W] with the hidden pixels [H, W] of each row set to zero, in place."""
+    for pixels, where in zip(image, hidden, strict=True):
+        if where is not None:
+            pixels[:, torch.from_numpy(where)] = 0
+    return image

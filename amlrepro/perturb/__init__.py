@@ -1,0 +1,1 @@
+"""What is done to pictures before a model sees them: the paper's seven perturbations, and occlusion. Torch-free."""
