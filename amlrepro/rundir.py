@@ -1,7 +1,8 @@
 """Names and states inside one run's folder: what the engine writes and the suite reads. Torch-free.
 
 runs/<run_id>/config.yaml provenance.json history.jsonl state.json heartbeat log.txt
-              checkpoints/{last,best,epoch<E>}.safetensors (+ .json)   evals/<eval_id>.{parquet,json}   probes/*.parquet
+              checkpoints/{last,best,epoch<E>}.safetensors (+ .json)   evals/<eval_id>.{parquet,json}
+              probes/<probe_id>.{json,parquet,npz}
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class RunDir:
     @property
     def probes(self) -> Path:
         return self.path / "probes"
+
+    def probe(self, probe_id: str) -> Path:
+        """What a probe found; what it keeps in bulk lies beside it."""
+        return self.probes / f"{probe_id}.json"
 
     def checkpoint(self, name: str) -> Path:
         """Path of checkpoint `last`, `best` or `epoch<E>`."""

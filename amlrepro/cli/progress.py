@@ -71,7 +71,7 @@ class _Lines:
     def update(self, jobs: list[JobProgress], clock: Clock) -> None:
         now = time.monotonic()
         for job in jobs:
-            name = job.task.run_id
+            name = job.task.name
             changed = self._phases.get(name, "waiting") != job.phase
             due = job.phase in ("training", "evaluating") and now - self._said.get(name, now) >= LINE_SECONDS
             self._phases[name] = job.phase
@@ -119,5 +119,5 @@ def _table(jobs: list[JobProgress], clock: Clock) -> Table:
     for job in jobs:
         bar = ProgressBar(1.0, 1.0 if job.phase == "done" else job.fraction, width=16)
         style = {"done": "green", "failed": "red", "waiting": "dim"}.get(job.phase, "")
-        table.add_row(job.task.run_id, job.phase, bar, *describe(job).values(), style=style)
+        table.add_row(job.task.name, job.phase, bar, *describe(job).values(), style=style)
     return table

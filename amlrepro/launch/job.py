@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from amlrepro.config import EvalConfig, RunConfig
+from pydantic import Field
+
+from amlrepro.config import EvalConfig, ProbeConfig, RunConfig
 from amlrepro.files import read_json, write_json
 from amlrepro.rundir import RunDir
 from amlrepro.schema import Strict, parse_strict
@@ -18,7 +20,7 @@ DONE, CRASHED, USER_ERROR, HELD = 0, 1, 2, 75
 
 
 class Job(Strict):
-    """One run's work: train to `config.exec.until` when `train`, then the evaluations, in order.
+    """One run's work: train to `config.exec.until` when `train`, then the evaluations and the probes, in order.
 
     fresh: delete what the run has left first.
     """
@@ -27,6 +29,7 @@ class Job(Strict):
     config: RunConfig
     train: bool
     evals: list[EvalConfig]
+    probes: list[ProbeConfig] = Field(default_factory=list)
     fresh: bool = False
 
     @property
@@ -36,33 +39,48 @@ class Job(Strict):
 
 @dataclass(frozen=True)
 class Task:
-    """A job with what a launcher needs to order and show it. weight: relative length."""
+    """A job with what a launcher needs to order and show it. weight: relative length. alone: nothing else may run on
+    this machine meanwhile, since time and memory are measured."""
 
     job: Job
     planned: PlannedRun
     weight: float
+    alone: bool = False
 
     @property
     def run_id(self) -> str:
         return self.planned.run_id
 
+    @property
+    def name(self) -> str:
+        """What the task is called; a run and the measurement of its cost are two."""
+        return f"{self.run_id} (time and memory)" if self.alone else self.run_id
+
 
 def make_tasks(store: Store, runs: Iterable[PlannedRun], fresh: bool = False) -> list[Task]:
-    """Tasks for what is missing of the planned runs (all of it when `fresh`), longest first."""
-    tasks = []
+    """Tasks for what is missing of the planned runs (all of it when `fresh`), longest first; measurements of time and
+    memory come last, each by itself."""
+    tasks, measurements = [], []
     for planned in runs:
-        missing = Missing(planned, planned.until, tuple(planned.evals)) if fresh else store.missing(planned)
+        whole = Missing(planned, planned.until, tuple(planned.evals), tuple(planned.probes))
+        missing = whole if fresh else store.missing(planned)
         if missing.nothing:
             continue
+        cost = [probe for probe in missing.probes if probe.kind == "cost"]
         job = Job(
             folder=str(store.run(planned.run_id).path.absolute()),
             config=planned.config,
             train=missing.epochs > 0,
             evals=list(missing.evals),
+            probes=[probe for probe in missing.probes if probe.kind != "cost"],
             fresh=fresh,
         )
-        tasks.append(Task(job, planned, _weight(planned, missing)))
-    return sorted(tasks, key=lambda task: -task.weight)
+        if job.train or job.evals or job.probes:
+            tasks.append(Task(job, planned, _weight(planned, missing)))
+        if cost:
+            update = {"train": False, "evals": [], "probes": cost, "fresh": False}
+            measurements.append(Task(job.model_copy(update=update), planned, 0.0, alone=True))
+    return sorted(tasks, key=lambda task: -task.weight) + measurements
 
 
 def write_job(job: Job) -> Path:
@@ -82,4 +100,4 @@ def _weight(planned: PlannedRun, missing: Missing) -> float:
     config = planned.config
     visited = config.train.epoch_refs or planned.refs or 1
     stage_one = 1.17 if config.strategy == "aml" else 1.0
-    return missing.epochs * visited * stage_one + 0.01 * visited * len(missing.evals)
+    return missing.epochs * visited * stage_one + 0.01 * visited * (len(missing.evals) + len(missing.probes))

@@ -82,8 +82,12 @@ class LocalExecutor:
                 self._free.append(running.slot)
                 running.log.close()
                 self.outcomes.append(_outcome(running.task, code))
-        while self._free and self._waiting:
+        while self._free and self._waiting and not self._must_wait(self._waiting[0]):
             self._start(self._waiting.pop(0), self._free.pop(0))
+
+    def _must_wait(self, task: Task) -> bool:
+        """Whether a task has to wait for those that run: it, or one of them, is to be alone."""
+        return bool(self._running) and (task.alone or any(running.task.alone for running in self._running))
 
     def stop(self, patience: float = 120.0, tell: Callable[[str], None] | None = None) -> None:
         """Ask all jobs to save and end, and wait for them; after `patience` seconds, or when interrupted, kill them."""
@@ -106,11 +110,11 @@ class LocalExecutor:
 
     def progress(self) -> list[JobProgress]:
         """Where every task stands, in order."""
-        ended = {outcome.task.run_id: outcome for outcome in self.outcomes}
-        started = {running.task.run_id: running.since for running in self._running}
-        jobs = [_progress(task, ended.get(task.run_id), started.get(task.run_id)) for task in self.tasks]
-        self._losses.update({job.task.run_id: job.loss for job in jobs if job.loss is not None})
-        return [replace(job, loss=self._losses.get(job.task.run_id)) for job in jobs]
+        ended = {outcome.task.name: outcome for outcome in self.outcomes}
+        started = {running.task.name: running.since for running in self._running}
+        jobs = [_progress(task, ended.get(task.name), started.get(task.name)) for task in self.tasks]
+        self._losses.update({job.task.name: job.loss for job in jobs if job.loss is not None})
+        return [replace(job, loss=self._losses.get(job.task.name)) for job in jobs]
 
     def _start(self, task: Task, slot: Slot) -> None:
         run = task.job.run
@@ -172,7 +176,7 @@ def _progress(task: Task, outcome: Outcome | None, since: float | None) -> JobPr
     evaluation = state.get("evaluation") or ({"done": 0, "total": 1} if state["state"] == "done" else None)
     if evaluation:  # also between training and the first evaluation, when the state is `done` for a moment
         return JobProgress(task, "evaluating", epoch, share + (1 - share) * evaluation["done"] / evaluation["total"])
-    steps = state.get("steps_per_epoch", 1) * task.planned.until
+    steps = state.get("steps_per_epoch", 1) * max(1, task.planned.until)
     return JobProgress(
         task,
         "training",

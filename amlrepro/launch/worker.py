@@ -1,4 +1,4 @@
-"""The one entry point of all executors: `python -m amlrepro.launch.worker JOB.json` trains and evaluates one run."""
+"""The entry point of all executors: `python -m amlrepro.launch.worker JOB.json` trains, evaluates and probes a run."""
 
 from __future__ import annotations
 
@@ -67,11 +67,17 @@ def _work(job: Job) -> None:
         from amlrepro.engine.train import train
 
         train(job.config, job.run)
+    total = len(job.evals) + len(job.probes)
     for number, evaluation in enumerate(job.evals):
         from amlrepro.engine.evaluate import evaluate_run
 
-        _mark(job.run, "running", evaluation={"done": number, "total": len(job.evals)})
-        evaluate_run(job.run, job.config, evaluation, _watch(job.run, number, len(job.evals)))
+        _mark(job.run, "running", evaluation={"done": number, "total": total})
+        evaluate_run(job.run, job.config, evaluation, _watch(job.run, number, total))
+    for number, probe in enumerate(job.probes, len(job.evals)):
+        from amlrepro.engine.probes import run_probe
+
+        _mark(job.run, "running", evaluation={"done": number, "total": total})
+        run_probe(job.run, job.config, probe, _watch(job.run, number, total))
 
 
 def _watch(run: RunDir, number: int, total: int) -> Callable[[int, int], None]:

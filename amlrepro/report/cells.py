@@ -13,22 +13,25 @@ from amlrepro.data.specs import dataset_spec
 from amlrepro.files import read_json
 from amlrepro.metrics.bootstrap import Interval, mean_interval
 from amlrepro.metrics.summary import MetricValue, read_image_sums, read_metric
+from amlrepro.report.operations import OPERATIONS
 from amlrepro.report.reasons import why_absent
-from amlrepro.suite.plan import Cell, Plan, Request
-from amlrepro.suite.printed import Erratum, PrintedNumber, PrintedTable
+from amlrepro.suite.plan import Cell, HistoryRequest, Plan, ProbeRequest, Request
+from amlrepro.suite.printed import Erratum, PrintedNumber
 from amlrepro.suite.store import Store
+
+Key = tuple[str, str]  # row and column
 
 
 @dataclass(frozen=True)
 class CellResult:
     """What is known of one cell.
 
-    printed: the paper's number. reference: what ours is compared with: the printed number, for an average the mean of
-    the row's printed cells (the printed averages are rounded, and some are wrong). value: ours, the mean over the seeds
-    that are there, unrounded. difference: value minus reference in points, None in watermarked reports. seeds: (seed,
-    value) of each. interval: bootstrap over images, with several seeds over seeds too; averages have none. samples:
-    (image, sentence) pairs scored a seed. scored_at, split_by, checkpoint, epoch: how. reason: why a cell that should
-    have our number has none, or not all its seeds.
+    printed: the paper's number. reference: what ours is compared with: the printed number, for a derived cell the same
+    calculation on the printed cells (printed averages are rounded, and some are wrong). value: ours, the mean over the
+    seeds that are there, unrounded. difference: value minus reference in points, None in watermarked reports. seeds:
+    (seed, value) of each. interval: bootstrap over images, with several seeds over seeds too; averages have none.
+    samples: (image, sentence) pairs scored a seed. scored_at, split_by, checkpoint, epoch: how. reason: why a cell that
+    should have our number has none, or not all its seeds.
     """
 
     cell: Cell
@@ -41,6 +44,7 @@ class CellResult:
     samples: int | None = None
     run_ids: tuple[str, ...] = ()
     eval_ids: tuple[str, ...] = ()
+    probe_ids: tuple[str, ...] = ()
     scored_at: str | None = None
     split_by: str | None = None
     checkpoint: str | None = None
@@ -49,40 +53,92 @@ class CellResult:
     errata: tuple[Erratum, ...] = ()
 
 
-def block_cells(store: Store, plan: Plan, experiment: str, block: str) -> dict[tuple[str, str], CellResult]:
-    """All cells of one block by (row key, column key).
+def block_cells(store: Store, plan: Plan, experiment: str, block: str) -> dict[Key, CellResult]:
+    """All cells of one block by (row key, column key)."""
+    return CellReader(store, plan, experiment).block(block)
 
-    Measured cells are read from the store; averages come from unrounded cells, and only when every part is there.
+
+class CellReader:
+    """Reads the cells of one experiment, each once: those that are derived need others, also of other blocks.
+
+    Derived cells come from unrounded values, and only when every part is there.
     """
-    table = plan.block(experiment, block).table()
-    cells = plan.cells_of(experiment, block)
-    found = {(c.row, c.column): _result(store, plan, table, c) for c in cells if c.kind != "average"}
-    for cell in cells:
-        if cell.kind == "average":
-            parts = [found[cell.row, key] for key in cell.parts]
-            found[cell.row, cell.column] = _average(_blank(table, cell), parts, plan)
-    return found
+
+    def __init__(self, store: Store, plan: Plan, experiment: str) -> None:
+        self._store = store
+        self._plan = plan
+        self._blocks = {b.id: b.table() for e in plan.experiments if e.id == experiment for b in e.blocks}
+        self._cells = {(c.block, c.row, c.column): c for c in plan.cells if c.experiment == experiment}
+        self._results: dict[tuple[str, str, str], CellResult] = {}
+
+    def block(self, block: str) -> dict[Key, CellResult]:
+        """All cells of one block by (row key, column key)."""
+        return {(row, column): self.cell(name, row, column) for name, row, column in self._cells if name == block}
+
+    def cell(self, block: str, row: str, column: str) -> CellResult:
+        """One cell."""
+        name = (block, row, column)
+        if name not in self._results:
+            self._results[name] = self._read(self._cells[name])
+        return self._results[name]
+
+    def _read(self, cell: Cell) -> CellResult:
+        table = self._blocks[cell.block]
+        printed = table.value(cell.row, cell.column)
+        blank = CellResult(cell, printed, printed, errata=table.errata_of(cell.row, cell.column))
+        if cell.kind == "derived":
+            parts = [self.cell(*part) for part in cell.parts]
+            reference = _reference(cell, parts)
+            return _derived(replace(blank, reference=printed if reference is None else reference), parts, self._plan)
+        if cell.kind == "unavailable":
+            return replace(blank, reason=cell.reason or "not available")
+        if cell.kind == "formula":
+            return replace(blank, value=cell.value, difference=_difference(cell.value, printed, self._plan))
+        if cell.kind == "measured":
+            return _measured(self._store, self._plan, blank)
+        return _logged(self._store, self._plan, blank) if cell.kind in ("probe", "history") else blank
 
 
-def _blank(table: PrintedTable, cell: Cell) -> CellResult:
-    printed = table.value(cell.row, cell.column)
-    reference: float | None = printed
-    if table.column(cell.column).derived:
-        reference = printed_mean(table, cell.row)
-    return CellResult(cell, printed, reference, errata=table.errata_of(cell.row, cell.column))
+def _reference(cell: Cell, parts: list[CellResult]) -> float | None:
+    """The calculation on the printed cells; None when one is not printed."""
+    numbers = [part.reference if part.cell.kind == "derived" else part.printed for part in parts]
+    if cell.op is None or None in numbers or not numbers:
+        return None
+    return OPERATIONS[cell.op]([number for number in numbers if number is not None])
 
 
-def printed_mean(table: PrintedTable, row: str) -> float | None:
-    """Mean of a row's printed cells, unrounded; None when one is missing."""
-    values = [table.value(row, c.key) for c in table.columns if not c.derived]
-    return None if None in values else fmean(v for v in values if v is not None)
-
-
-def _result(store: Store, plan: Plan, table: PrintedTable, cell: Cell) -> CellResult:
-    blank = _blank(table, cell)
-    if cell.kind == "unavailable":
-        return replace(blank, reason=cell.reason or "not available")
-    return blank if cell.kind == "printed" else _measured(store, plan, blank)
+def _logged(store: Store, plan: Plan, blank: CellResult) -> CellResult:
+    """A cell read from probes or histories: the mean over the seeds that are there."""
+    known: list[tuple[ProbeRequest | HistoryRequest, float, int]] = []
+    absent = []
+    for request in blank.cell.requests:
+        if isinstance(request, ProbeRequest):
+            values = store.probe_values(request.run_id, request.probe)
+            number = (values or {}).get("values", {}).get(blank.cell.field)
+            epoch = values["epoch"] if values else 0
+        elif isinstance(request, HistoryRequest):
+            epoch = request.epoch
+            number = store.epoch_rows(request.run_id).get(epoch, {}).get(request.field)
+        else:
+            continue
+        if number is None:
+            absent.append(why_absent(store.status(request.run_id)))
+        else:
+            known.append((request, float(number), int(epoch or 0)))
+    reason = "; ".join(dict.fromkeys(absent)) or None
+    if not known:
+        return replace(blank, reason=reason)
+    value = fmean(number for _, number, _ in known)
+    return replace(
+        blank,
+        value=value,
+        difference=_difference(value, blank.reference, plan),
+        seeds=tuple((_seed(plan, request.run_id), number) for request, number, _ in known),
+        run_ids=tuple(request.run_id for request, _, _ in known),
+        probe_ids=tuple(request.probe_id for request, _, _ in known if isinstance(request, ProbeRequest)),
+        epochs=tuple(sorted({epoch for _, _, epoch in known})),
+        reason=f"{len(known)} of {len(blank.cell.requests)} seeds ({reason})" if absent else None,
+    )
 
 
 def _measured(store: Store, plan: Plan, blank: CellResult) -> CellResult:
@@ -90,9 +146,9 @@ def _measured(store: Store, plan: Plan, blank: CellResult) -> CellResult:
     there: list[tuple[Request, Path, MetricValue]] = []
     absent = []
     for request in cell.requests:
-        if store.eval_present(request.run_id, request.eval):
+        if isinstance(request, Request) and store.eval_present(request.run_id, request.eval):
             meta = store.run(request.run_id).eval_meta(request.eval_id)
-            there.append((request, meta, read_metric(meta, cell.metric)))
+            there.append((request, meta, read_metric(meta, cell.metric, *_subset(cell))))
         else:
             absent.append(why_absent(store.status(request.run_id)))
     known = [(r, m, v) for r, m, v in there if v.value is not None]
@@ -106,8 +162,8 @@ def _measured(store: Store, plan: Plan, blank: CellResult) -> CellResult:
         blank,
         value=value,
         difference=_difference(value, blank.reference, plan),
-        seeds=tuple((_seed(plan, r), v.value) for r, _, v in known if v.value is not None),
-        interval=_interval([m for _, m, _ in known], cell.metric, known[0][2].interval),
+        seeds=tuple((_seed(plan, r.run_id), v.value) for r, _, v in known if v.value is not None),
+        interval=_interval([m for _, m, _ in known], cell, known[0][2].interval),
         samples=known[0][2].samples,
         run_ids=tuple(r.run_id for r, _, _ in known),
         eval_ids=tuple(r.eval_id for r, _, _ in known),
@@ -129,28 +185,31 @@ def _circumstances(metas: list[dict[str, Any]], request: Request) -> dict[str, A
     }
 
 
-def _interval(metas: list[Path], metric: str, single: Interval | None) -> Interval | None:
+def _interval(metas: list[Path], cell: Cell, single: Interval | None) -> Interval | None:
     if len(metas) == 1:
         return single
-    return mean_interval([read_image_sums(meta, [metric]) for meta in metas], metric)
+    return mean_interval([read_image_sums(meta, [cell.metric], *_subset(cell)) for meta in metas], cell.metric)
 
 
-def _average(blank: CellResult, parts: list[CellResult], plan: Plan) -> CellResult:
+def _derived(blank: CellResult, parts: list[CellResult], plan: Plan) -> CellResult:
     values = [p.value for p in parts if p.value is not None]
-    if len(values) < len(parts) or not parts:
-        missing = [p.cell.column for p in parts if p.value is None]
-        without = f", and lacks {', '.join(missing)}" if values else ""
-        return replace(blank, reason=f"an average needs all its splits{without}")
-    value = fmean(values)
+    if len(values) < len(parts) or not parts or blank.cell.op is None:
+        reasons = "; ".join(
+            dict.fromkeys(p.reason or f"{p.cell.row}, {p.cell.column} is not there" for p in parts if p.value is None)
+        )
+        return replace(blank, reason=f"needs {len(parts)} cells and has {len(values)} ({reasons})")
+    operation = OPERATIONS[blank.cell.op]
+    value = operation(values)
     shared = [s for s, _ in parts[0].seeds if all(s in dict(p.seeds) for p in parts)]
     return replace(
         blank,
         value=value,
         difference=_difference(value, blank.reference, plan),
-        seeds=tuple((s, fmean(dict(p.seeds)[s] for p in parts)) for s in shared),
-        samples=sum(p.samples or 0 for p in parts),
+        seeds=tuple((s, operation([dict(p.seeds)[s] for p in parts])) for s in shared),
+        samples=sum(p.samples or 0 for p in parts) or None,
         run_ids=tuple(dict.fromkeys(i for p in parts for i in p.run_ids)),
         eval_ids=tuple(dict.fromkeys(i for p in parts for i in p.eval_ids)),
+        probe_ids=tuple(dict.fromkeys(i for p in parts for i in p.probe_ids)),
         scored_at=_only(p.scored_at for p in parts),
         split_by=_only(p.split_by for p in parts),
         checkpoint=_only(p.checkpoint for p in parts),
@@ -159,17 +218,21 @@ def _average(blank: CellResult, parts: list[CellResult], plan: Plan) -> CellResu
     )
 
 
+def _subset(cell: Cell) -> tuple[str, ...]:
+    return () if cell.subset == "all" else (cell.subset,)
+
+
 def _only(values: Iterable[str | None]) -> str:
     return ", ".join(sorted({v for v in values if v}))
 
 
-def _difference(value: float, reference: float | None, plan: Plan) -> float | None:
-    """Ours minus the paper's, in points; watermarked results are set beside no number of the paper."""
-    return None if reference is None or plan.watermark else value - reference
+def _difference(value: float | None, reference: float | None, plan: Plan) -> float | None:
+    """Ours minus the paper's, in the column's unit; watermarked results are set beside no number of the paper."""
+    return None if value is None or reference is None or plan.watermark else value - reference
 
 
-def _seed(plan: Plan, request: Request) -> int:
-    return plan.runs[request.run_id].config.seed
+def _seed(plan: Plan, run_id: str) -> int:
+    return plan.runs[run_id].config.seed
 
 
 def row_config(plan: Plan, cells: Iterable[CellResult]) -> RunConfig | None:

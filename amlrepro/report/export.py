@@ -56,7 +56,7 @@ def cell_values(table: TableData, block: BlockData, result: CellResult) -> dict[
         "preset": result.cell.preset,
         "column": column.key,
         "dataset": column.dataset,
-        "split": result.cell.requests[0].eval.split if result.cell.requests else column.split,
+        "split": result.cell.evaluations[0].eval.split if result.cell.evaluations else column.split,
         "metric": result.cell.metric,
         "printed": result.printed,
         "reference": result.reference,

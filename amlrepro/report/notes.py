@@ -38,9 +38,9 @@ def _metrics(cells: list[CellResult]) -> str:
 
 def _scoring(plan: Plan, cells: list[CellResult]) -> list[str]:
     """Resolution, checkpoint and split owner of our numbers, or of what would be scored."""
-    datasets = dict.fromkeys(r.eval.dataset for c in cells for r in c.cell.requests)
-    owners = {r.eval.dataset: r.eval.split_by for c in cells for r in c.cell.requests}
-    owners |= {r.eval.dataset: c.split_by for c in cells if c.split_by for r in c.cell.requests}
+    datasets = dict.fromkeys(r.eval.dataset for c in cells for r in c.cell.evaluations)
+    owners = {r.eval.dataset: r.eval.split_by for c in cells for r in c.cell.evaluations}
+    owners |= {r.eval.dataset: c.split_by for c in cells if c.split_by for r in c.cell.evaluations}
     splits = ", ".join(f"{DATASETS[d].title} ({owners[d] or DATASETS[d].default})" for d in datasets)
     if not splits:
         return []
@@ -53,7 +53,7 @@ def _how(model: str, cells: list[CellResult]) -> str:
     """Checkpoints and resolution of one model's numbers."""
     at = sorted({c.scored_at for c in cells if c.scored_at and c.cell.kind == "measured"})
     epochs = sorted({e for c in cells for e in c.epochs})
-    rules = sorted({r.eval.checkpoint for c in cells for r in c.cell.requests})
+    rules = sorted({r.eval.checkpoint for c in cells for r in c.cell.evaluations})
     when = f" (epoch {', '.join(map(str, epochs))})" if epochs else ""
     sizes = [text if "own size" in text else f"{text} pixels" for text in at]
     size = f"scored at {' and '.join(sizes)}" if at else "not scored yet"

@@ -56,10 +56,10 @@ class Derivation(Strict):
 class CellSpec(Strict):
     """Where a number comes from. Each field is taken from the cell's own entry, else its row, else its column.
 
-    Without probe, history, formula or derive a cell is an evaluation's metric. dataset, split, metric: where the printed
-    column names none, or for a column of our own. perturbation, severity: of the evaluated pictures. subset `unseen`:
-    without images that are in the training split the row was trained on. probe with field: a value the probe gives.
-    history: mean over the epoch `checkpoint` of training. formula: follows from the configuration alone.
+    Without probe, history, formula or derive a cell is an evaluation's metric. dataset, split, metric: where the
+    printed column names none, or for a column of our own. perturbation, severity: of the evaluated pictures. subset
+    `unseen`: without images that are in the training split the row was trained on. probe with field: a value the probe
+    gives. history: mean over the epoch `checkpoint` of training. formula: follows from the configuration alone.
     """
 
     checkpoint: Checkpoint | None = None

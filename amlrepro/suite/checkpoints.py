@@ -20,12 +20,14 @@ def epoch_of(config: RunConfig, checkpoint: str) -> int:
     """The epoch after which the weights `last` or `epoch<E>` of an experiment are taken.
 
     E counts epochs of the model's own schedule (50; ReLA's 30 periods of 5,000 updates). A run with another horizon
-    takes them at the same share of its way, at the end of an epoch: epoch 10 of 50 is epoch 2 of 10.
+    takes them at the same share of its way, at the end of an epoch: epoch 10 of 50 is epoch 2 of 10. Epoch 0 is before
+    training.
     """
     if checkpoint == "last":
         return length(config)
     own = int(get_spec(config.model.name).train.get("horizon", TrainConfig().horizon))
-    return max(1, round(int(checkpoint.removeprefix("epoch")) * config.train.horizon / own))
+    number = int(checkpoint.removeprefix("epoch"))
+    return max(min(number, 1), round(number * config.train.horizon / own))
 
 
 def checkpoint_name(config: RunConfig, epoch: int) -> str:

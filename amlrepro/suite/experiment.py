@@ -3,76 +3,94 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from amlrepro.data.specs import COMBINED, dataset_spec, is_multi_target
+from amlrepro.data.specs import COMBINED, check_split, dataset_spec, is_multi_target
 from amlrepro.errors import UserError, unknown_name
+from amlrepro.perturb.specs import perturbation_spec
 from amlrepro.schema import Strict, load_yaml, nest, parse_strict
+from amlrepro.suite.cellspec import METRIC_NAMES, CellSpec, Metric, MultiTarget, Operand, SingleTarget
+from amlrepro.suite.figures import FigureSpec
 from amlrepro.suite.folder import experiments_folder
+from amlrepro.suite.layout import Layout
 from amlrepro.suite.printed import PrintedColumn, PrintedTable, load_printed
 
 OWN = "own"
 AML = "aml"
-SingleTarget = Literal["miou", "oiou", "pr50", "pr70", "pr90"]
-MultiTarget = Literal["ciou", "giou", "n_acc", "t_acc", "gpr70", "gpr80", "gpr90"]
-Metric = SingleTarget | MultiTarget
-METRIC_NAMES: dict[str, Metric] = {name: name for name in (*get_args(SingleTarget), *get_args(MultiTarget))}
-# `last`, or the end of an epoch of the model's own schedule; in a shorter one the same share of the way.
-Checkpoint = Annotated[str, Field(pattern=r"^(last|epoch[1-9]\d*)$")]
 
 
-class RowSpec(Strict):
-    """A row that is trained here. Its key is the printed table's row key.
+class RowSpec(CellSpec):
+    """A row that is trained here, or computed from others (`derive`). Its key is the printed table's row key.
 
     preset: `baseline` (no masking), `aml` (the AML preset of the command, `inferred` by default), or a preset's own
-    own name. train: `own` (one run for each column's data set) or a data set's name, `combined` included. set: dotted
-    configuration keys. label: what the row is called where the printed label does not say it. checkpoint: whose
-    weights are scored. Cells for which the paper prints a dash are not run.
+    name. train: `own` (one run for each column's data set) or a data set's name, `combined` included. set: dotted
+    configuration keys. scaled: the same for numbers of the paper's size, which a smaller profile multiplies
+    (`ProfileSpec.scale`). label: what the row is called where the printed label does not say it. cells: what single
+    cells take other than the row, by column key. Cells for which the paper prints a dash are not run.
     """
 
     model: str = "caris"
     preset: str = "baseline"
     train: str = OWN
     set: dict[str, Any] = Field(default_factory=dict)
+    scaled: dict[str, float] = Field(default_factory=dict)
     label: str | None = None
-    checkpoint: Checkpoint = "last"
-
-
-class ColumnSpec(Strict):
-    """What a column takes other than its row says: the checkpoint."""
-
-    checkpoint: Checkpoint
+    cells: dict[str, CellSpec] = Field(default_factory=dict)
 
 
 class Block(Strict):
-    """One block of a table. Columns are those of the printed table; rows that are not listed are shown as printed.
+    """One block of a table: a printed table (`printed`), or rows and columns of our own (`layout`).
 
-    metric, split: of columns for which the paper names none. columns: by the printed table's column key.
+    Rows of the printed table that are not listed are shown as printed. metric, split: of columns for which the paper
+    names none. columns: by column key, what their cells take. transpose: epochs down, methods across.
     """
 
     id: str
     title: str
-    printed: str
-    metric: Metric
+    printed: str | None = None
+    layout: Layout | None = None
+    metric: Metric = "oiou"
     split: str | None = None
     rows: dict[str, RowSpec]
-    columns: dict[str, ColumnSpec] = Field(default_factory=dict)
+    columns: dict[str, CellSpec] = Field(default_factory=dict)
+    transpose: bool = False
 
     def table(self) -> PrintedTable:
-        """The printed table this block reproduces."""
-        return load_printed(self.printed)
+        """The printed table this block reproduces, or its own layout with no number in it."""
+        if self.layout is not None:
+            return self.layout.table(self.id, self.title)
+        return load_printed(str(self.printed))
 
-    def metric_of(self, column: PrintedColumn) -> Metric:
-        """The metric of a column's cells."""
-        return METRIC_NAMES.get(column.metric, self.metric)
+    def cell(self, row: RowSpec, column: PrintedColumn) -> CellSpec:
+        """Where the number of a cell comes from: its own entry, over its row, over its column, over what is printed."""
+        printed = CellSpec(
+            checkpoint="last",
+            dataset=column.dataset,
+            split=column.split or self.split,
+            metric=METRIC_NAMES.get(column.metric, self.metric),
+            subset="all",
+        )
+        spec = self.columns.get(column.key, CellSpec()).over(printed)
+        spec = row.cells.get(column.key, CellSpec()).over(row).over(spec)
+        if column.derived and spec.derive is None and spec.probe is None and spec.formula is None:
+            parts = [Operand(column=c.key) for c in self.table().columns if not c.derived]
+            spec = CellSpec.model_validate(
+                {"derive": {"op": "mean", "of": [part.model_dump() for part in parts]}}
+            ).over(spec)
+        return spec
 
-    def checkpoint_of(self, row: RowSpec, column: PrintedColumn) -> str:
-        """The checkpoint that a cell is scored with."""
-        own = self.columns.get(column.key)
-        return own.checkpoint if own else row.checkpoint
+    def wanted(self) -> Iterator[tuple[str, RowSpec, PrintedColumn, CellSpec]]:
+        """Row key, row, column and source of the cells made here. A dash in print is no cell of ours."""
+        table = self.table()
+        for printed in table.rows:
+            for column in table.columns:
+                if printed.key in self.rows and (table.own or printed.values[column.key] is not None):
+                    row = self.rows[printed.key]
+                    yield printed.key, row, column, self.cell(row, column)
 
 
 class LanguageCheck(Strict):
@@ -113,6 +131,7 @@ class Experiment(Strict):
     title: str
     blocks: list[Block]
     checks: dict[str, Check] = Field(default_factory=dict)
+    figures: list[FigureSpec] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     comment: str = ""
 
@@ -138,7 +157,9 @@ def load_experiment(name: str) -> Experiment:
     if not isinstance(values, dict):
         raise UserError("an experiment is a mapping", where=path, found=type(values).__name__)
     experiment = parse_strict(Experiment, {**values, "comment": _header(path)}, path)
-    _verify(experiment, path)
+    if experiment.id != path.stem:
+        raise UserError("an experiment's id is its file's name", where=path, found=experiment.id, expected=path.stem)
+    verify(experiment, path)
     return experiment
 
 
@@ -166,36 +187,64 @@ def _header(path: Path) -> str:
     return "\n".join(lines)
 
 
-def _verify(experiment: Experiment, path: Path) -> None:
-    if experiment.id != path.stem:
-        raise UserError("an experiment's id is its file's name", where=path, found=experiment.id, expected=path.stem)
+def verify(experiment: Experiment, where: object) -> None:
+    """Raise `UserError` for names that do not exist and metrics that do not fit their data."""
     for block in experiment.blocks:
+        if (block.printed is None) == (block.layout is None):
+            raise UserError("a block has either `printed` or `layout`", where=f"{where}: block {block.id}")
         table = block.table()
         for key in block.columns:
             table.column(key)
         for key, row in block.rows.items():
             table.row(key)
             nest(row.set)
+            for column_key in row.cells:
+                table.column(column_key)
             if row.train not in (OWN, COMBINED):
                 dataset_spec(row.train)
-        for column in table.columns:
-            _verify_metric(block, column, path)
+        for key, _, column, cell in block.wanted():
+            _verify_cell(experiment, block, key, column, cell, where)
     for check in experiment.checks.values():
-        rows = experiment.block(check.block).rows
-        if check.row not in rows:
-            raise unknown_name("row", check.row, rows, f"{path}: checks")
+        _require_row(experiment.block(check.block), check.row, f"{where}: checks")
+    for figure in experiment.figures:
+        if figure.kind != "gallery":
+            for row_key in figure.rows:
+                experiment.block(figure.block).table().row(row_key)
 
 
-def _verify_metric(block: Block, column: PrintedColumn, path: Path) -> None:
+def _require_row(block: Block, row: str, where: object) -> None:
+    if row not in block.rows:
+        raise unknown_name("row", row, block.rows, where)
+
+
+def _verify_cell(
+    experiment: Experiment, block: Block, row: str, column: PrintedColumn, cell: CellSpec, where: object
+) -> None:
+    place = f"{where}: block {block.id}, row {row}, column {column.key}"
+    if cell.derive is not None:
+        for part in cell.derive.of:
+            source = experiment.block(part.block or block.id)
+            source.table().column(part.column or column.key)
+            _require_row(source, part.row or row, place)
+    elif cell.probe is not None:
+        if cell.field is None:
+            raise UserError("a probe gives several values", where=place, expected="`field`, the one that is shown")
+    elif cell.history is None and cell.formula is None:
+        _verify_metric(cell, place)
+
+
+def _verify_metric(cell: CellSpec, place: str) -> None:
     """Where a sentence may name several objects or none, masks are scored by GRES's rules, and only there."""
-    if column.dataset is None or column.derived:
-        return
-    metric = block.metric_of(column)
-    if is_multi_target(column.dataset) != (metric in get_args(MultiTarget)):
-        kind = "several objects or none" if is_multi_target(column.dataset) else "one object"
+    if cell.dataset is None or cell.split is None:
+        raise UserError("an evaluation needs a data set and a split", where=place, expected="`dataset` and `split`")
+    check_split(cell.dataset, cell.split)
+    if cell.perturbation is not None:
+        perturbation_spec(cell.perturbation)
+    if is_multi_target(cell.dataset) != (cell.metric in get_args(MultiTarget)):
+        kind = "several objects or none" if is_multi_target(cell.dataset) else "one object"
         raise UserError(
-            f"{metric} is no metric of {dataset_spec(column.dataset).title}",
-            where=f"{path}: block {block.id}, column {column.key}",
+            f"{cell.metric} is no metric of {dataset_spec(cell.dataset).title}",
+            where=place,
             found=f"sentences that name {kind}",
-            expected=", ".join(get_args(MultiTarget if is_multi_target(column.dataset) else SingleTarget)),
+            expected=", ".join(get_args(MultiTarget if is_multi_target(cell.dataset) else SingleTarget)),
         )

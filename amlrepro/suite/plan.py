@@ -1,14 +1,17 @@
-"""What a plan is: unique runs, their evaluations, and the cells and checks they feed."""
+"""What a plan is: unique runs, their evaluations and probes, and the cells, checks and figures they feed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from amlrepro.config import EvalConfig, RunConfig
+from amlrepro.config import EvalConfig, ProbeConfig, RunConfig
+from amlrepro.suite.cellspec import Operation
 from amlrepro.suite.experiment import Block, Check, Experiment
+from amlrepro.suite.figures import FigureSpec
 
-CellKind = Literal["measured", "average", "printed", "unavailable"]
+CellKind = Literal["measured", "probe", "history", "formula", "derived", "printed", "unavailable"]
+Part = tuple[str, str, str]  # block, row and column key of a cell of the same experiment
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,39 @@ class Request:
         return self.eval.eval_id
 
 
+@dataclass(frozen=True)
+class ProbeRequest:
+    """One probe of one run."""
+
+    run_id: str
+    probe: ProbeConfig
+
+    @property
+    def probe_id(self) -> str:
+        return self.probe.probe_id
+
+
+@dataclass(frozen=True)
+class HistoryRequest:
+    """One value of one run's history: of `field`, the mean over the epoch that ended as number `epoch`."""
+
+    run_id: str
+    epoch: int
+    field: str
+
+
+AnyRequest = Request | ProbeRequest | HistoryRequest
+
+
 @dataclass
 class PlannedRun:
     """One training that the plan needs, and everything asked of it.
 
-    config: fully resolved, `exec` included. until: epochs to train. milestones: epochs whose weights are kept.
-    evals: evaluations asked for, each once. used_by: `experiment/block/row` it feeds. preset: the method's name
-    (`baseline`, `inferred`, ...). cost_hours: A800 hours by the paper's rates, None where these say nothing (small
-    models). refs: referents of its training split, None for synthetic data.
+    config: fully resolved, `exec` included. until: epochs to train. milestones: epochs whose weights are kept. evals,
+    probes: evaluations and probes asked for, each once. until 0: only probes that need no training. used_by:
+    `experiment/block/row` it feeds. preset: the method's name (`baseline`, `inferred`, ...). cost_hours: A800 hours by
+    the paper's rates, None where these say nothing (small models). refs: referents of its training split, None for
+    synthetic data.
     """
 
     config: RunConfig
@@ -38,6 +66,7 @@ class PlannedRun:
     until: int
     milestones: tuple[int, ...] = ()
     evals: list[EvalConfig] = field(default_factory=list)
+    probes: list[ProbeConfig] = field(default_factory=list)
     used_by: list[str] = field(default_factory=list)
     cost_hours: float | None = None
     refs: int | None = None
@@ -51,9 +80,11 @@ class PlannedRun:
 class Cell:
     """One number of a block.
 
-    kind: `measured` (from `requests`, one a seed, in the order of the plan's seeds), `average` (mean of the `parts`,
-    column keys of the same row), `printed` (not run here: shown as printed), `unavailable` (`reason` says why).
-    preset: of rows that are run. row, column: keys of the printed table.
+    kind: `measured` (metric of the evaluations in `requests`, one a seed, in the order of the plan's seeds, over the
+    samples of `subset`), `probe` (value `field` of the probes in `requests`), `history` (of the histories in
+    `requests`), `formula` (`value`, which follows from the configuration), `derived` (`op` of the cells `parts`),
+    `printed` (not run here: shown as printed), `unavailable` (`reason` says why). preset: of rows that are run. row,
+    column: keys of the block's table.
     """
 
     experiment: str
@@ -62,10 +93,19 @@ class Cell:
     column: str
     metric: str
     kind: CellKind
-    requests: tuple[Request, ...] = ()
-    parts: tuple[str, ...] = ()
+    requests: tuple[AnyRequest, ...] = ()
+    parts: tuple[Part, ...] = ()
     preset: str | None = None
     reason: str | None = None
+    subset: str = "all"
+    field: str | None = None
+    value: float | None = None
+    op: Operation | None = None
+
+    @property
+    def evaluations(self) -> tuple[Request, ...]:
+        """The evaluations among `requests`."""
+        return tuple(request for request in self.requests if isinstance(request, Request))
 
 
 @dataclass(frozen=True)
@@ -82,6 +122,17 @@ class PlannedCheck:
     requests: tuple[Request, ...] = ()
     control: tuple[Request, ...] = ()
     run_ids: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class PlannedFigure:
+    """One figure of an experiment. requests: by row, the probes it is drawn from, one a seed; a figure drawn from cells
+    or pictures has none. reason: why it cannot be drawn."""
+
+    experiment: str
+    spec: FigureSpec
+    requests: dict[str, tuple[ProbeRequest, ...]] = field(default_factory=dict)
     reason: str | None = None
 
 
@@ -104,6 +155,7 @@ class Plan:
     runs: dict[str, PlannedRun] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
     checks: list[PlannedCheck] = field(default_factory=list)
+    figures: list[PlannedFigure] = field(default_factory=list)
 
     def block(self, experiment: str, block: str) -> Block:
         """The block's specification."""

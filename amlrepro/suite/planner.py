@@ -1,9 +1,9 @@
-"""From experiment files to a plan: resolve every row, merge equal runs, and trace each cell to its evaluations."""
+"""From experiment files to a plan: resolve every row, merge equal runs, and trace each cell to what it comes from."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,16 +11,36 @@ from amlrepro.aml.presets import READINGS, describe
 from amlrepro.config import EvalConfig, RunConfig
 from amlrepro.data.specs import check_split
 from amlrepro.errors import UserError, unknown_name
+from amlrepro.metrics.jl import jl_error
 from amlrepro.models.registry import get_spec
+from amlrepro.suite.cellspec import CellSpec, ProbeSpec
 from amlrepro.suite.checkpoints import checkpoint_name, epoch_of, length
 from amlrepro.suite.cost import training_hours
 from amlrepro.suite.experiment import AML, OWN, Block, Experiment, LanguageCheck, RowSpec, load_shipped
+from amlrepro.suite.figures import FigureSpec, HistogramFigure, MapsFigure
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.pairing import why_untrainable
-from amlrepro.suite.plan import Cell, Plan, PlannedCheck, PlannedRun, Request
-from amlrepro.suite.printed import PrintedColumn, PrintedTable
+from amlrepro.suite.plan import (
+    AnyRequest,
+    Cell,
+    CellKind,
+    HistoryRequest,
+    Plan,
+    PlannedCheck,
+    PlannedFigure,
+    PlannedRun,
+    ProbeRequest,
+    Request,
+)
+from amlrepro.suite.printed import PrintedColumn
+from amlrepro.suite.probing import resolve_probe
 from amlrepro.suite.profile import ProfileSpec, check_overrides, resolve
 from amlrepro.suite.weights import check_weight_files
+
+FORMULAS: dict[str, Callable[[RunConfig], float]] = {
+    "jl_error": lambda config: jl_error(config.pmme.dim),
+    "batch_size": lambda config: float(config.train.batch),
+}
 
 
 @dataclass(frozen=True)
@@ -53,8 +73,10 @@ def build_plan(experiments: Sequence[Experiment], profile: ProfileSpec, inputs: 
     builder = _Builder(plan, profile, inputs, choices)
     for experiment in experiments:
         builder.add(experiment)
+    planned = {experiment.id for experiment in experiments}
     for experiment in load_shipped():
-        builder.keep_for(experiment)
+        if experiment.id not in planned:
+            builder.keep_for(experiment)
     builder.finish()
     check_weight_files([run.config for run in plan.runs.values()], choices.overrides)
     return plan
@@ -68,36 +90,36 @@ class _Builder:
         self.profile = profile
         self.inputs = inputs
         self.choices = choices
-        self.configs: dict[tuple[str, str, str, str, int], RunConfig] = {}
-        self.scored: dict[str, set[int]] = {}  # by run: epochs whose weights are evaluated
-        self.kept: dict[str, set[int]] = {}  # by run: epochs whose weights other experiments will evaluate
+        self.configs: dict[tuple[object, ...], RunConfig] = {}
+        self.scored: dict[str, set[int]] = {}  # by run: epochs whose weights are evaluated or probed
+        self.reached: dict[str, set[int]] = {}  # by run: epochs that are only to be trained (their history is read)
+        self.kept: dict[str, set[int]] = {}  # by run: epochs whose weights other experiments will need
 
     def add(self, experiment: Experiment) -> None:
-        """Add every cell and check of an experiment, with the runs they need."""
+        """Add every cell, check and figure of an experiment, with the runs they need."""
         for block in experiment.blocks:
             self._add_block(experiment, block)
-        self.add_checks(experiment)
+        self._add_checks(experiment)
+        for figure in experiment.figures:
+            self.plan.figures.append(self._figure(experiment, figure))
 
     def keep_for(self, experiment: Experiment) -> None:
         """Have runs of this plan keep the weights that another experiment asks of them, so that nothing is trained
         twice when that one is run later. An experiment that these choices rule out asks for nothing."""
         with contextlib.suppress(UserError):
-            for block in experiment.blocks:
-                for _, row, column in _run_cells(block):
-                    dataset = str(column.dataset) if row.train == OWN else row.train
-                    if self.inputs.reason(dataset, "train") is not None:
-                        continue
+            for row, train, checkpoint in _weights_of(experiment):
+                if self.inputs.reason(train, "train") is None:
                     for seed in self.plan.seeds:
-                        config = self._config(row, dataset, seed)
-                        epoch = epoch_of(config, block.checkpoint_of(row, column))
-                        self.kept.setdefault(config.run_id, set()).add(epoch)
+                        config = self._config(row, train, seed)
+                        self.kept.setdefault(config.run_id, set()).add(epoch_of(config, checkpoint))
 
     def finish(self) -> None:
         """Enter into every run how far it goes and what it keeps, and what that costs."""
         for run in self.plan.runs.values():
             horizon, longest = run.config.train.horizon, length(run.config)
-            wanted = {*self.scored[run.run_id], *run.config.exec.milestones}
-            run.until = longest if run.config.exec.until is not None else max(wanted)
+            wanted = {*self.scored.get(run.run_id, ()), *run.config.exec.milestones}
+            furthest = max({0, *wanted, *self.reached.get(run.run_id, ())})
+            run.until = longest if run.config.exec.until is not None and furthest else furthest
             run.milestones = tuple(sorted(epoch for epoch in wanted if epoch < horizon))
             later = {epoch for epoch in self.kept.get(run.run_id, ()) if epoch < horizon}
             keep = tuple(sorted({*run.milestones, *later}))
@@ -107,39 +129,82 @@ class _Builder:
     def _add_block(self, experiment: Experiment, block: Block) -> None:
         """Add every cell of a block, row by row in printed order."""
         table = block.table()
-        run = {(printed, column.key) for printed, _, column in _run_cells(block)}
+        wanted = {(row_key, column.key): (row, cell) for row_key, row, column, cell in block.wanted()}
         for printed in table.rows:
-            row = block.rows.get(printed.key)
             for column in table.columns:
                 names = (experiment.id, block.id, printed.key, column.key)
-                metric = block.metric_of(column)
-                if row is None or (printed.key, column.key) not in run:
-                    cell = Cell(*names, metric, "printed")
-                    if row and column.derived and printed.values[column.key] is not None:
-                        cell = self._average(names, metric, row, table)
+                if (printed.key, column.key) in wanted:
+                    row, spec = wanted[printed.key, column.key]
+                    self.plan.cells.append(self._cell(names, row, column, spec))
                 else:
-                    cell = self._measured(names, metric, block, row, column)
-                self.plan.cells.append(cell)
+                    self.plan.cells.append(Cell(*names, column.metric, "printed"))
 
-    def _average(self, names: tuple[str, str, str, str], metric: str, row: RowSpec, table: PrintedTable) -> Cell:
-        parts = tuple(c.key for c in table.columns if not c.derived)
-        return Cell(*names, metric, "average", parts=parts, preset=self._preset(row))
+    def _cell(self, names: tuple[str, str, str, str], row: RowSpec, column: PrintedColumn, spec: CellSpec) -> Cell:
+        """One cell that is made here, by what its number comes from."""
+        metric = str(spec.metric) if spec.probe is None and spec.history is None else column.metric
+        if spec.derive is not None:
+            parts = tuple((p.block or names[1], p.row or names[2], p.column or names[3]) for p in spec.derive.of)
+            return Cell(*names, metric, "derived", parts=parts, preset=self._preset(row), op=spec.derive.op)
+        dataset = str(spec.dataset)
+        if spec.formula is not None:
+            config = self._config(row, self._train(row, dataset), self.plan.seeds[0])
+            value = FORMULAS[spec.formula](config)
+            return Cell(*names, column.metric, "formula", preset=describe(config), value=value)
+        reason = self._unusable(row, spec)
+        if reason is None:
+            runs, reason = self._runs(row, dataset, "/".join(names[:3]), spec)
+        if reason is not None:
+            return Cell(*names, metric, "unavailable", preset=self._preset(row), reason=reason)
+        requests = tuple(self._ask(run, row, spec) for run in runs)
+        kind: CellKind = "measured"
+        if spec.probe is not None or spec.history is not None:
+            kind = "probe" if spec.probe is not None else "history"
+        subset = str(spec.subset) if kind == "measured" else "all"
+        return Cell(*names, metric, kind, requests, preset=runs[0].preset, subset=subset, field=spec.field)
 
-    def add_checks(self, experiment: Experiment) -> None:
+    def _unusable(self, row: RowSpec, spec: CellSpec) -> str | None:
+        """Why the data that a cell is measured on cannot be used; None when they can."""
+        dataset, split = spec.dataset, spec.split
+        if spec.probe is not None:
+            dataset, split = spec.probe.on, spec.probe.split
+        if spec.history is not None or dataset is None or split is None:
+            return None
+        check_split(dataset, split)
+        return self.inputs.reason(dataset, split)
+
+    def _ask(self, run: PlannedRun, row: RowSpec, spec: CellSpec) -> AnyRequest:
+        """Enter into a run what a cell needs of it."""
+        checkpoint = str(spec.checkpoint)
+        if spec.probe is not None:
+            return self._probe(run, row, spec.probe, checkpoint)
+        if spec.history is not None:
+            return HistoryRequest(run.run_id, epoch_of(run.config, checkpoint), spec.history)
+        return self._request(run, spec)
+
+    def _probe(self, run: PlannedRun, row: RowSpec, spec: ProbeSpec, checkpoint: str) -> ProbeRequest:
+        method = None
+        if spec.method is not None or spec.set:
+            measuring = row if spec.method is None else row.model_copy(update={"preset": spec.method})
+            method = self._config(measuring, run.config.data.train, run.config.seed).with_changes(spec.set)
+        probe = resolve_probe(spec, run.config, method, checkpoint, self.inputs)
+        if probe not in run.probes:
+            run.probes.append(probe)
+        return ProbeRequest(run.run_id, probe)
+
+    def _add_checks(self, experiment: Experiment) -> None:
         """Add the experiment's checks and the evaluations that only they need."""
         for name, check in experiment.checks.items():
-            row = experiment.block(check.block).rows[check.row]
             user = f"{experiment.id}/{name}"
             if isinstance(check, LanguageCheck):
-                check_split(check.dataset, check.split)
-                runs, reason = self._runs(row, check.dataset, user, "last")
-                reason = reason or self.inputs.reason(check.dataset, check.split)
-                if reason:
-                    planned = PlannedCheck(experiment.id, name, check, reason=reason)
-                else:
-                    own = tuple(self._request(run, check.dataset, check.split, "own", "last") for run in runs)
-                    other = tuple(self._request(run, check.dataset, check.split, "other", "last") for run in runs)
-                    planned = PlannedCheck(experiment.id, name, check, own, other)
+                row = experiment.block(check.block).rows[check.row]
+                spec = CellSpec(checkpoint="last", dataset=check.dataset, split=check.split)
+                reason = self._unusable(row, spec)
+                runs: list[PlannedRun] = []
+                if reason is None:
+                    runs, reason = self._runs(row, check.dataset, user, spec)
+                own = tuple(self._request(run, spec) for run in runs)
+                other = tuple(self._request(run, spec, "other") for run in runs)
+                planned = PlannedCheck(experiment.id, name, check, own, other, reason=reason)
             else:
                 planned = self._masking(experiment, name, user)
             self.plan.checks.append(planned)
@@ -147,48 +212,69 @@ class _Builder:
     def _masking(self, experiment: Experiment, name: str, user: str) -> PlannedCheck:
         """The runs of a row: their histories are looked at as far as they have been trained."""
         check = experiment.checks[name]
-        block = experiment.block(check.block)
         runs: dict[str, None] = {}
         reasons: list[str] = []
-        datasets = {str(c.dataset): block.checkpoint_of(r, c) for k, r, c in _run_cells(block) if k == check.row}
-        for dataset, checkpoint in datasets.items():
-            found, reason = self._runs(block.rows[check.row], dataset, user, checkpoint)
+        cells = {
+            str(cell.dataset): (row, cell)
+            for key, row, _, cell in experiment.block(check.block).wanted()
+            if key == check.row and cell.derive is None
+        }
+        for dataset, (row, cell) in cells.items():
+            found, reason = self._runs(row, dataset, user, cell)
             runs.update((run.run_id, None) for run in found)
             reasons += [reason] if reason else []
         return PlannedCheck(experiment.id, name, check, run_ids=tuple(runs), reason=None if runs else reasons[0])
 
-    def _measured(
-        self, names: tuple[str, str, str, str], metric: str, block: Block, row: RowSpec, column: PrintedColumn
-    ) -> Cell:
-        dataset, split = str(column.dataset), str(column.split or block.split)
-        check_split(dataset, split)
-        checkpoint = block.checkpoint_of(row, column)
-        runs, reason = self._runs(row, dataset, "/".join(names[:3]), checkpoint)
-        reason = reason or self.inputs.reason(dataset, split)
-        if reason:
-            return Cell(*names, metric, "unavailable", preset=self._preset(row), reason=reason)
-        requests = tuple(self._request(run, dataset, split, "own", checkpoint) for run in runs)
-        return Cell(*names, metric, "measured", requests, preset=runs[0].preset)
+    def _figure(self, experiment: Experiment, spec: FigureSpec) -> PlannedFigure:
+        """A figure with the probes it is drawn from; others are drawn from cells or pictures."""
+        requests: dict[str, tuple[ProbeRequest, ...]] = {}
+        if isinstance(spec, HistogramFigure):
+            for key in spec.rows:
+                cells = [c for c in self.plan.cells_of(experiment.id, spec.block) if c.row == key]
+                chosen = next(c for c in cells if c.column == spec.column)
+                if chosen.reason:
+                    return PlannedFigure(experiment.id, spec, reason=chosen.reason)
+                requests[key] = tuple(r for r in chosen.requests if isinstance(r, ProbeRequest))
+        elif isinstance(spec, MapsFigure):
+            source = CellSpec(
+                checkpoint=spec.checkpoint, dataset=spec.probe.on, split=spec.probe.split, probe=spec.probe
+            )
+            for key in spec.rows:
+                row = experiment.block(spec.block).rows[key]
+                reason = self._unusable(row, source)
+                runs: list[PlannedRun] = []
+                if reason is None:
+                    runs, reason = self._runs(row, str(spec.probe.on), f"{experiment.id}/{spec.id}/{key}", source)
+                if reason is not None:
+                    return PlannedFigure(experiment.id, spec, reason=reason)
+                requests[key] = tuple(self._probe(run, row, spec.probe, spec.checkpoint) for run in runs[:1])
+        return PlannedFigure(experiment.id, spec, requests)
 
-    def _runs(self, row: RowSpec, dataset: str, user: str, checkpoint: str) -> tuple[list[PlannedRun], str | None]:
-        """The runs (one a seed) of a row for a column's data set, or none and the reason."""
-        train = dataset if row.train == OWN else row.train
+    def _runs(self, row: RowSpec, dataset: str, user: str, spec: CellSpec) -> tuple[list[PlannedRun], str | None]:
+        """The runs (one a seed) of a row for a cell's data set, or none and the reason."""
+        train = self._train(row, dataset)
         reason = self.inputs.reason(train, "train")
         if reason:
             return [], reason
         configs = [self._config(row, train, seed) for seed in self.plan.seeds]
-        epoch, longest = epoch_of(configs[0], checkpoint), length(configs[0])
+        epoch, longest = epoch_of(configs[0], str(spec.checkpoint)), length(configs[0])
+        untrained = spec.probe is not None and spec.probe.kind == "cost"
         reason = why_untrainable(configs[0])
-        if epoch > longest:
+        if epoch > longest and not untrained:
             reason = f"epoch {epoch} is asked for, and runs end after epoch {longest}"
         if reason:
             return [], reason
         runs = [self._run(config) for config in configs]
         for run in runs:
-            self.scored.setdefault(run.run_id, set()).add(epoch)
+            if not untrained:
+                epochs = self.scored if spec.history is None else self.reached
+                epochs.setdefault(run.run_id, set()).add(epoch)
             if user not in run.used_by:
                 run.used_by.append(user)
         return runs, None
+
+    def _train(self, row: RowSpec, dataset: str) -> str:
+        return dataset if row.train == OWN else row.train
 
     def _run(self, config: RunConfig) -> PlannedRun:
         if config.run_id not in self.plan.runs:
@@ -198,8 +284,8 @@ class _Builder:
 
     def _config(self, row: RowSpec, train: str, seed: int) -> RunConfig:
         """A row's configuration on a training set, digests included; each is made once."""
-        preset = self._preset_name(row)
-        key = (row.model, preset, repr(sorted(row.set.items())), train, seed)
+        preset = self.choices.preset if row.preset == AML else row.preset
+        key = (row.model, preset, repr(sorted(row.set.items())), repr(sorted(row.scaled.items())), train, seed)
         if key not in self.configs:
             config = resolve(
                 self.profile,
@@ -208,40 +294,50 @@ class _Builder:
                 train,
                 seed,
                 source=self.inputs.source,
-                row=row.set,
+                row={**row.set, **self._scaled(row)},
                 overrides=self.choices.overrides,
                 execution=self.inputs.execution(row.model),
             )
             self.configs[key] = self.inputs.complete(config)
         return self.configs[key]
 
-    def _request(self, run: PlannedRun, dataset: str, split: str, text: str, checkpoint: str) -> Request:
+    def _scaled(self, row: RowSpec) -> dict[str, float]:
+        """The row's `scaled` numbers in this profile's size; whole ones stay whole."""
+        sizes = {key: value * self.profile.scale.get(key, 1.0) for key, value in row.scaled.items()}
+        return {key: int(value) if value == int(value) else value for key, value in sizes.items()}
+
+    def _request(self, run: PlannedRun, spec: CellSpec, text: str = "own") -> Request:
         evaluation = EvalConfig.model_validate(
             {
-                "dataset": dataset,
-                "split": split,
+                "dataset": spec.dataset,
+                "split": spec.split,
                 "resolution": self.profile.resolution or get_spec(run.config.model.name).protocol.scoring,
                 "text": text,
-                "checkpoint": checkpoint_name(run.config, epoch_of(run.config, checkpoint)),
-                "data_digest": self.inputs.digest(dataset),
+                "checkpoint": checkpoint_name(run.config, epoch_of(run.config, str(spec.checkpoint))),
+                "data_digest": self.inputs.digest(str(spec.dataset)),
+                "perturbation": spec.perturbation,
+                "severity": spec.severity,
             }
         )
         if evaluation not in run.evals:
             run.evals.append(evaluation)
         return Request(run.run_id, evaluation)
 
-    def _preset_name(self, row: RowSpec) -> str:
-        return self.choices.preset if row.preset == AML else row.preset
-
     def _preset(self, row: RowSpec) -> str:
         """The preset as written on cells for which there is no single run."""
         return describe(self._config(row, "refcoco" if row.train == OWN else row.train, 0))
 
 
-def _run_cells(block: Block) -> Iterator[tuple[str, RowSpec, PrintedColumn]]:
-    """Row key, row and column of the cells that are trained and scored here. A dash in print is no cell of ours."""
-    table = block.table()
-    for printed in table.rows:
-        for column in table.columns:
-            if printed.key in block.rows and not column.derived and printed.values[column.key] is not None:
-                yield printed.key, block.rows[printed.key], column
+def _weights_of(experiment: Experiment) -> Iterable[tuple[RowSpec, str, str]]:
+    """Row, training data and checkpoint of all weights that an experiment evaluates or probes."""
+    for block in experiment.blocks:
+        for _, row, _, cell in block.wanted():
+            trained = cell.derive is None and cell.formula is None and cell.history is None
+            if trained and (cell.probe is None or cell.probe.kind != "cost"):
+                dataset = str(cell.dataset)
+                yield row, dataset if row.train == OWN else row.train, str(cell.checkpoint)
+    for figure in experiment.figures:
+        if isinstance(figure, MapsFigure):
+            for key in figure.rows:
+                row = experiment.block(figure.block).rows[key]
+                yield row, str(figure.probe.on) if row.train == OWN else row.train, figure.checkpoint

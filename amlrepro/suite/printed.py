@@ -82,7 +82,7 @@ class Erratum:
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """One printed table (or the numbers quoted for a figure)."""
+    """One printed table (or the numbers quoted for a figure). own: rows and columns of ours, nothing is printed."""
 
     key: str
     title: str
@@ -95,6 +95,7 @@ class PrintedTable:
     rows: tuple[PrintedRow, ...]
     notes: tuple[str, ...]
     errata: tuple[Erratum, ...]
+    own: bool = False
 
     def column(self, key: str) -> PrintedColumn:
         """The column of that key; raises `UserError` with the nearest key."""

@@ -26,8 +26,9 @@ class ProfileSpec(Strict):
     source: where data come from without a data root. set: dotted configuration keys for every run. real_data: further
     keys when a data root is given to a profile that would do without. models, presets: keys for single models and
     presets (a preset's keys come after the preset itself); model_presets: for a preset inside one model. seeds: used
-    unless the command names others. resolution: at which evaluations are scored, the model's own by default. watermark:
-    what is said on every result that is no evidence about the paper; real_watermark: the same on real data.
+    unless the command names others. scale: by configuration key, what rows' `scaled` values are multiplied by (the
+    demo's D_a is smaller than the paper's). resolution: at which evaluations are scored, the model's own by default.
+    watermark: what is said on every result that is no evidence about the paper; real_watermark: the same on real data.
     """
 
     id: str
@@ -42,6 +43,7 @@ class ProfileSpec(Strict):
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     model_presets: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    scale: dict[str, float] = Field(default_factory=dict)
 
 
 def load_profile(name: str) -> ProfileSpec:

@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from amlrepro.config import EvalConfig, load_config
+from amlrepro.config import EvalConfig, ProbeConfig, load_config
 from amlrepro.errors import UserError
-from amlrepro.files import read_json
+from amlrepro.files import read_json, read_jsonl
 from amlrepro.rundir import RunDir
 from amlrepro.schema import parse_strict
 from amlrepro.suite.lease import Owner, held, lease_path
@@ -41,10 +41,11 @@ class Missing:
     run: PlannedRun
     epochs: int
     evals: tuple[EvalConfig, ...]
+    probes: tuple[ProbeConfig, ...] = ()
 
     @property
     def nothing(self) -> bool:
-        return self.epochs == 0 and not self.evals
+        return self.epochs == 0 and not self.evals and not self.probes
 
 
 class Store:
@@ -98,14 +99,35 @@ class Store:
         path = self.run(run_id).eval_meta(eval_id)
         return dict(read_json(path)) if path.exists() else None
 
+    def probe_values(self, run_id: str, probe: ProbeConfig) -> dict[str, Any] | None:
+        """What a probe wrote, None when it is not there or is of older weights of the run than the present ones."""
+        run = self.run(run_id)
+        path = run.probe(probe.probe_id)
+        if not path.exists():
+            return None
+        found = dict(read_json(path))
+        current = probe.kind == "cost" or probe.checkpoint != "last" or found["epoch"] == run.read_state().get("epoch")
+        return found if current else None
+
+    def epoch_rows(self, run_id: str) -> dict[int, dict[str, Any]]:
+        """The history's row of each epoch that is over, by number."""
+        path = self.run(run_id).history
+        return _epoch_rows(path, path.stat().st_mtime_ns) if path.exists() else {}
+
     def missing(self, planned: PlannedRun) -> Missing:
         """What is still to be trained and evaluated of a planned run."""
         epoch = self.status(planned.run_id).epoch
         weights = all(self.has_checkpoint(planned.run_id, f"epoch{e}") for e in planned.milestones)
         kept = epoch >= planned.until and weights and self.has_checkpoint(planned.run_id, "last")
-        epochs = 0 if kept else max(planned.until - epoch, 1)
+        epochs = 0 if kept or planned.until == 0 else max(planned.until - epoch, 1)
         evals = tuple(e for e in planned.evals if epochs or not self.eval_present(planned.run_id, e))
-        return Missing(planned, epochs, evals)
+        probes = tuple(p for p in planned.probes if self._to_probe(planned.run_id, p, retrained=epochs > 0))
+        return Missing(planned, epochs, evals, probes)
+
+    def _to_probe(self, run_id: str, probe: ProbeConfig, retrained: bool) -> bool:
+        return (retrained and probe.checkpoint == "last" and probe.kind != "cost") or self.probe_values(
+            run_id, probe
+        ) is None
 
     def missing_of(self, runs: Iterable[PlannedRun]) -> list[Missing]:
         """`missing` of several runs, those that need nothing left out."""
@@ -129,6 +151,12 @@ def is_stale(run: RunDir) -> bool:
         return _name_today(run.config, run.config.stat().st_mtime_ns) != run.path.name
     except UserError:
         return True
+
+
+@lru_cache(maxsize=1024)
+def _epoch_rows(path: Path, stamp: int) -> dict[int, dict[str, Any]]:
+    rows = (row for row in read_jsonl(path) if row.get("kind") == "epoch")
+    return {int(row["epoch"]): row for row in rows}
 
 
 @lru_cache(maxsize=4096)

@@ -203,12 +203,12 @@ def test_each_data_set_is_scored_by_its_own_model_and_the_combined_one_everywher
 
 def test_kinds_of_cells() -> None:
     cells = table1().cells
-    kinds = {kind: sum(c.kind == kind for c in cells) for kind in ("measured", "average", "printed", "unavailable")}
+    kinds = {kind: sum(c.kind == kind for c in cells) for kind in ("measured", "derived", "printed", "unavailable")}
     # DETRIS: six numbers in each of two blocks; RefCOCOg and the average are dashes in print.
-    ours = {"measured": 3 * 2 * 8 + 2 * 6, "average": 3 * 2, "unavailable": 0}
+    ours = {"measured": 3 * 2 * 8 + 2 * 6, "derived": 3 * 2, "unavailable": 0}
     assert kinds == {**ours, "printed": (7 + 6 + 5) * 9 + 2 * 3}
     assert {c.row for c in cells if c.kind == "printed"} >= {"detris", "magnet", "polyformer"}
-    average = next(c for c in cells if c.kind == "average")
+    average = next(c for c in cells if c.kind == "derived")
     assert len(average.parts) == 8
 
 
