@@ -194,10 +194,7 @@ def _interval(metas: list[Path], cell: Cell, single: Interval | None) -> Interva
 def _derived(blank: CellResult, parts: list[CellResult], plan: Plan) -> CellResult:
     values = [p.value for p in parts if p.value is not None]
     if len(values) < len(parts) or not parts or blank.cell.op is None:
-        reasons = "; ".join(
-            dict.fromkeys(p.reason or f"{p.cell.row}, {p.cell.column} is not there" for p in parts if p.value is None)
-        )
-        return replace(blank, reason=f"needs {len(parts)} cells and has {len(values)} ({reasons})")
+        return replace(blank, reason=_lacking(blank.cell, parts, bool(values)))
     operation = OPERATIONS[blank.cell.op]
     value = operation(values)
     shared = [s for s, _ in parts[0].seeds if all(s in dict(p.seeds) for p in parts)]
@@ -216,6 +213,13 @@ def _derived(blank: CellResult, parts: list[CellResult], plan: Plan) -> CellResu
         epochs=tuple(sorted({e for p in parts for e in p.epochs})),
         reason="; ".join(dict.fromkeys(p.reason for p in parts if p.reason)) or None,
     )
+
+
+def _lacking(cell: Cell, parts: list[CellResult], some: bool) -> str:
+    """Why a derived cell has no number."""
+    missing = [p.cell.column if p.cell.column != cell.column else p.cell.row for p in parts if p.value is None]
+    what = "an average needs all its splits" if cell.op == "mean" else "a calculated cell needs all its parts"
+    return f"{what}, and lacks {', '.join(missing)}" if some else what
 
 
 def _subset(cell: Cell) -> tuple[str, ...]:
