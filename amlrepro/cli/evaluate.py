@@ -72,7 +72,7 @@ def evaluate(
     with Progress(Console(stderr=True)) as progress:
         records, evaluation, config = evaluate_subject(subject, asked, execution, target, progress.update)
     folder = out if out else Store(store, "paper").subject(subject.sha256[:16]).evals
-    path = write_evaluation(folder, records, evaluation, subject.described(), config)
+    path = write_evaluation(folder, records, evaluation, subject.described(), config, subject.seen(config, records))
     meta = read_json(path)
     if as_json:
         typer.echo(json.dumps({**meta, "records": str(path.with_suffix(".parquet"))}, indent=1))

@@ -14,6 +14,8 @@ from torch import Tensor
 from amlrepro.config import EvalConfig, RunConfig
 from amlrepro.data.batch import EvalBatch
 from amlrepro.data.loader import EvaluationData, open_evaluation
+from amlrepro.data.seen import UNTOLD, Seen, seen_images
+from amlrepro.data.source import data_root
 from amlrepro.data.specs import dataset_spec, is_multi_target
 from amlrepro.engine.checkpoint import load_for_evaluation, read_meta, weights_digest
 from amlrepro.engine.numerics import Precision, full_precision, set_up_process
@@ -23,6 +25,7 @@ from amlrepro.metrics.records import Records
 from amlrepro.metrics.summary import write_summary
 from amlrepro.models.contract import Encoded, Output, RISModel
 from amlrepro.models.registry import get_spec
+from amlrepro.perturb.specs import perturbation_spec
 from amlrepro.rundir import RunDir
 
 Resolution = Literal["resized", "original"]
@@ -148,15 +151,22 @@ def evaluate_run(run: RunDir, config: RunConfig, evaluation: EvalConfig, watch: 
         "step": meta["step"],
         "weights_sha256": weights_digest(path),
     }
-    write_evaluation(run.evals, records, evaluation, subject, trained)
+    seen = seen_images(trained, data_root(config), records.image_id)
+    write_evaluation(run.evals, records, evaluation, subject, trained, seen)
 
 
 def write_evaluation(
-    folder: Path, records: Records, evaluation: EvalConfig, subject: dict[str, Any], config: RunConfig
+    folder: Path,
+    records: Records,
+    evaluation: EvalConfig,
+    subject: dict[str, Any],
+    config: RunConfig,
+    seen: Seen = UNTOLD,
 ) -> Path:
     """Write an evaluation's records, then the JSON that says what they are records of; returns the JSON's path.
 
     subject: what was measured; its entries stand at the top level (a run's: `run_id`, `checkpoint`, `epoch`, `step`).
+    seen: the evaluated images it was trained on, which the subset `unseen` leaves out (`metrics/summary.py`).
     """
     records.write(folder / f"{evaluation.eval_id}.parquet")
     partition = dataset_spec(evaluation.dataset).partition(evaluation.split_by)
@@ -172,9 +182,20 @@ def write_evaluation(
         "decision": get_spec(config.model.name).protocol.decision,
         "text_field": config.data.text,
         "precision": "float32",
+        "train_images": None if seen.images is None else list(seen.images),
     }
+    if seen.reason:
+        meta["train_images_unknown"] = seen.reason
+    if evaluation.perturbation is not None:
+        meta["perturbed_by"] = _described(evaluation.perturbation, evaluation.severity)
     path = folder / f"{evaluation.eval_id}.json"
     write_json(path, meta)
     names = GENERALIZED_METRICS if is_multi_target(evaluation.dataset) else DEFAULT_METRICS
     write_summary(path, records, names, digest=meta["records_sha256"])
     return path
+
+
+def _described(name: str, severity: int | None) -> dict[str, Any]:
+    """What was done to the pictures, for an evaluation's JSON."""
+    spec = perturbation_spec(name)
+    return {"title": spec.title, "stage": spec.stage, "parameters": dict(spec.parameters(severity))}

@@ -9,6 +9,8 @@ from pathlib import Path
 from amlrepro.config import EvalConfig, RunConfig, parse_config
 from amlrepro.data.digest import data_digest
 from amlrepro.data.loader import open_evaluation
+from amlrepro.data.seen import Seen, seen_images
+from amlrepro.data.source import data_root
 from amlrepro.data.tokens import Tokenizer, build_tokenizer
 from amlrepro.engine.checkpoint import is_ours, load_for_evaluation
 from amlrepro.engine.evaluate import Watch, evaluate
@@ -20,6 +22,7 @@ from amlrepro.models.contract import RISModel
 from amlrepro.models.converted import vocabulary_size
 from amlrepro.models.registry import get_spec
 
+OFFICIAL = "official"
 FILE = "file"  # what stands in an evaluation's name in place of a run's checkpoint
 
 
@@ -37,6 +40,12 @@ class Subject:
     def described(self) -> dict[str, str]:
         """Entries for an evaluation's JSON."""
         return {"file": self.path.name, "sha256": self.sha256, "model": self.config.model.name, "origin": self.origin}
+
+    def seen(self, config: RunConfig, records: Records) -> Seen:
+        """Which evaluated images it was trained on, as far as its file and the data root of `config` tell."""
+        if self.origin == OFFICIAL:
+            return Seen(None, "an official checkpoint does not say what it was trained on")
+        return seen_images(self.config, data_root(config), records.image_id)
 
 
 def open_subject(path: Path, model: str, dataset: str, split_by: str | None, vocabulary: Path | None) -> Subject:
@@ -76,7 +85,7 @@ def open_subject(path: Path, model: str, dataset: str, split_by: str | None, voc
     if rows != tokenizer.vocab_size:
         found, expected = f"{tokenizer.vocab_size} pieces", f"{rows}, as the checkpoint has them"
         raise UserError("the vocabulary does not fit the checkpoint", where="--vocab", found=found, expected=expected)
-    return Subject(loaded, tokenizer, config, path, sha256_file(path), "official")
+    return Subject(loaded, tokenizer, config, path, sha256_file(path), OFFICIAL)
 
 
 def evaluate_subject(

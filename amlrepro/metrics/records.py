@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,11 @@ class Records:
             mask_empty=predicted == 0,
             no_target=head,
         )
+
+    def without_images(self, image_ids: Iterable[int]) -> Records:
+        """The records of all other images, in the same order."""
+        kept = ~np.isin(self.image_id, np.fromiter(image_ids, dtype=np.int64))
+        return Records(**{name: column[kept] for name, column in self.columns().items()})
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays by name, in schema order."""

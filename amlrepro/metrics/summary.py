@@ -2,38 +2,46 @@
 
 `<eval_id>.json` gets a `summary` (metrics with their intervals) and `<eval_id>.images.npz` the sums of each image. Both
 name the records' digest and the version of every metric; what does not match is computed again from the records.
+
+Beside all images there is the subset `unseen`: those that are not in the training split of what was evaluated, whose
+ids the evaluation's JSON lists under `train_images`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from amlrepro.errors import UserError
-from amlrepro.files import atomic_path, read_json, write_json
+from amlrepro.files import atomic_path, canonical_hash, read_json, write_json
 from amlrepro.metrics.bootstrap import DRAWS, LEVEL, ImageSums, Interval, image_sums, intervals
 from amlrepro.metrics.compute import DEFAULT_METRICS, metric
 from amlrepro.metrics.records import Records
 
+Subset = Literal["all", "unseen"]
+SIDES = ("numerator", "denominator")
 RANDOM_SEED = 0
 BOOTSTRAP = {"draws": DRAWS, "level": LEVEL, "seed": RANDOM_SEED, "version": 1}
 
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One metric of one evaluation: percent (None where undefined), interval over images, sizes behind it."""
+    """One metric of one evaluation: percent (None where undefined), interval over images, sizes behind it; reason: why
+    there is no value, where that is not for want of samples in the split."""
 
     name: str
     value: float | None
     interval: Interval | None
     samples: int
     images: int
+    reason: str | None = None
 
 
 def records_path(meta: Path) -> Path:
@@ -62,14 +70,11 @@ def write_summary(
     covered = list(dict.fromkeys([*known.get("metrics", {}), *names])) if isinstance(known, dict) else list(names)
     covered = [metric(name).name for name in covered]
     sums = image_sums(records, covered)
-    found = intervals(sums, covered, random_seed=RANDOM_SEED)
-    summary = {
-        "records": digest,
-        "samples": len(records),
-        "images": len(sums.image_id),
-        "bootstrap": BOOTSTRAP,
-        "metrics": {name: _entry(name, sums.value(name), found[name]) for name in covered},
-    }
+    summary = {"records": digest, "bootstrap": BOOTSTRAP, **_entries(sums, covered)}
+    excluded = values.get("train_images")
+    if excluded:
+        unseen = image_sums(records.without_images(excluded), covered)
+        summary["unseen"] = {"excluded": _hash(excluded), **_entries(unseen, covered)}
     _write_sums(sums_path(meta), digest, sums)
     now = dict(read_json(meta))
     if now.get("records_sha256") == values.get("records_sha256"):  # else evaluated anew meanwhile: leave that alone
@@ -77,44 +82,77 @@ def write_summary(
     return summary
 
 
-def read_metrics(meta: Path, names: Sequence[str]) -> dict[str, MetricValue]:
-    """The named metrics, from the cache where it is valid, else from the records (and cached then, if possible)."""
-    summary = _valid_summary(meta, names)
-    if summary is None:
-        summary = _summary_without_cache(meta, names)
+def read_metrics(meta: Path, names: Sequence[str], subset: Subset = "all") -> dict[str, MetricValue]:
+    """The named metrics, from the cache where it is valid, else from the records (and cached then, if possible).
+
+    Where the subset is not known or empty, the values are None and say why.
+    """
+    values = read_json(meta)
+    reason = why_unknown(values, subset)
+    if reason:
+        return {name: MetricValue(name, None, None, 0, 0, reason) for name in names}
+    part = _part(values, names, subset) or _measured(meta, values, names, subset)
+    if subset == "unseen" and not part["samples"]:
+        reason = "all its images are in the training split"
     out = {}
     for name in names:
-        entry = summary["metrics"][name]
+        entry = part["metrics"][name]
         interval = None
         if entry["low"] is not None:
-            interval = Interval(
-                entry["low"], entry["high"], summary["bootstrap"]["level"], summary["bootstrap"]["draws"]
-            )
-        out[name] = MetricValue(name, entry["value"], interval, summary["samples"], summary["images"])
+            interval = Interval(entry["low"], entry["high"], LEVEL, DRAWS)
+        out[name] = MetricValue(name, entry["value"], interval, part["samples"], part["images"], reason)
     return out
 
 
-def read_metric(meta: Path, name: str) -> MetricValue:
+def read_metric(meta: Path, name: str, subset: Subset = "all") -> MetricValue:
     """One metric of the evaluation whose JSON is `meta`; see `read_metrics`."""
-    return read_metrics(meta, [name])[name]
+    return read_metrics(meta, [name], subset)[name]
 
 
-def read_image_sums(meta: Path, names: Sequence[str]) -> ImageSums:
-    """The evaluation summed by image, from the cache where it is valid, else from the records."""
-    summary = _valid_summary(meta, names)
-    if summary is not None:
+def read_image_sums(meta: Path, names: Sequence[str], subset: Subset = "all") -> ImageSums:
+    """The evaluation summed by image, from the cache where it is valid, else from the records.
+
+    Raises `UserError` where the subset is not known.
+    """
+    values = read_json(meta)
+    reason = why_unknown(values, subset)
+    if reason:
+        raise UserError(f"no subset {subset}: {reason}", where=meta)
+    part = _part(values, names, subset)
+    if part is not None:
         with contextlib.suppress(OSError, KeyError, ValueError), np.load(sums_path(meta), allow_pickle=False) as cached:
-            if str(cached["records"]) == summary["records"]:
-                terms = {n: (cached[f"{_tag(n)}.numerator"], cached[f"{_tag(n)}.denominator"]) for n in names}
-                return ImageSums(cached["image_id"], terms, int(cached["samples"]))
+            if str(cached["records"]) == values["summary"]["records"]:
+                images = cached["image_id"]
+                kept = ~np.isin(images, _excluded(values, subset))
+                terms = {n: (_column(cached, n, 0)[kept], _column(cached, n, 1)[kept]) for n in names}
+                return ImageSums(images[kept], terms, part["samples"])
     records = Records.read(records_path(meta))
     with contextlib.suppress(UserError):  # a store that cannot be written is still readable
         write_summary(meta, records, names)
-    return image_sums(records, names)
+    return image_sums(records.without_images(_excluded(values, subset)), names)
 
 
-def _tag(name: str) -> str:
-    return f"{name}@{metric(name).version}"
+def why_unknown(values: Mapping[str, Any], subset: Subset) -> str | None:
+    """Why the subset of an evaluation (its JSON's content) is not known; None where it is."""
+    if subset == "all" or values.get("train_images") is not None:
+        return None
+    return str(values.get("train_images_unknown") or "it was evaluated before training images were noted")
+
+
+def _excluded(values: Mapping[str, Any], subset: Subset) -> list[int]:
+    return [] if subset == "all" else values["train_images"]
+
+
+def _hash(image_ids: Sequence[int]) -> str:
+    return canonical_hash(list(image_ids), 16)
+
+
+def _key(name: str, side: int) -> str:
+    return f"{name}@{metric(name).version}.{SIDES[side]}"
+
+
+def _column(cached: Mapping[str, npt.NDArray[np.float64]], name: str, side: int) -> npt.NDArray[np.float64]:
+    return cached[_key(name, side)]
 
 
 def _entry(name: str, value: float, interval: Interval | None) -> dict[str, Any]:
@@ -126,38 +164,47 @@ def _entry(name: str, value: float, interval: Interval | None) -> dict[str, Any]
     }
 
 
-def _valid_summary(meta: Path, names: Sequence[str]) -> dict[str, Any] | None:
-    """The cached summary if it is of these records and holds current versions of all `names`."""
-    values = read_json(meta)
+def _entries(sums: ImageSums, names: Sequence[str]) -> dict[str, Any]:
+    """Sizes and metrics of one subset."""
+    found = intervals(sums, names, random_seed=RANDOM_SEED)
+    return {
+        "samples": sums.samples,
+        "images": len(sums.image_id),
+        "metrics": {name: _entry(name, sums.value(name), found[name]) for name in names},
+    }
+
+
+def _part(values: Mapping[str, Any], names: Sequence[str], subset: Subset) -> dict[str, Any] | None:
+    """The subset's entries of the cached summary, if it is of these records and holds current versions of `names`."""
     summary = values.get("summary")
     if not isinstance(summary, dict) or summary.get("bootstrap") != BOOTSTRAP:
         return None
-    if summary.get("records") != (values.get("records_sha256") or Records.read(records_path(meta)).digest()):
+    if "records_sha256" not in values or summary.get("records") != values["records_sha256"]:
         return None
-    entries = summary.get("metrics", {})
+    excluded = _excluded(values, subset)
+    part = summary.get("unseen", {}) if excluded else summary
+    if excluded and part.get("excluded") != _hash(excluded):
+        return None
+    entries = part.get("metrics", {})
     fresh = all(entries.get(name, {}).get("version") == metric(name).version for name in names)
-    return summary if fresh else None
+    return part if fresh else None
 
 
-def _summary_without_cache(meta: Path, names: Sequence[str]) -> dict[str, Any]:
+def _measured(meta: Path, values: Mapping[str, Any], names: Sequence[str], subset: Subset) -> dict[str, Any]:
+    """A subset's entries from the records, cached if possible."""
     records = Records.read(records_path(meta))
+    excluded = _excluded(values, subset)
     try:
-        return write_summary(meta, records, names)
+        summary = write_summary(meta, records, names)
     except UserError:  # a store that cannot be written is still readable
-        sums = image_sums(records, names)
-        found = intervals(sums, names, random_seed=RANDOM_SEED)
-        return {
-            "samples": len(records),
-            "images": len(sums.image_id),
-            "bootstrap": BOOTSTRAP,
-            "metrics": {name: _entry(name, sums.value(name), found[name]) for name in names},
-        }
+        return _entries(image_sums(records.without_images(excluded), names), names)
+    part: dict[str, Any] = summary["unseen"] if excluded else summary
+    return part
 
 
 def _write_sums(path: Path, digest: str, sums: ImageSums) -> None:
     arrays: dict[str, Any] = {"records": digest, "samples": sums.samples, "image_id": sums.image_id}
-    for name, (numerator, denominator) in sums.terms.items():
-        arrays[f"{_tag(name)}.numerator"] = numerator
-        arrays[f"{_tag(name)}.denominator"] = denominator
+    for name, terms in sums.terms.items():
+        arrays |= {_key(name, side): term for side, term in enumerate(terms)}
     with atomic_path(path) as temporary, temporary.open("wb") as f:
         np.savez_compressed(f, **arrays)
