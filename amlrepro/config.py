@@ -35,6 +35,10 @@ VERSIONS: dict[str, int] = {
     "afm": 1,
     "random": 1,
     "maskris": 1,
+    "late": 1,
+    "pred": 1,
+    "learnable": 1,
+    "feature": 1,
     "loop": 1,
     "synth": 1,
     "data": 1,
@@ -128,6 +132,9 @@ class TrainConfig(Strict):
 class PMMEConfig(Strict):
     """Patch-max matching evaluation (Eqs. 3 to 7): the axes of `docs/architecture.md`, "AML".
 
+    stage: where S comes from: `early` features before fusion, `late` ones after it, or `pred`, early features and the
+    foreground that stage one predicts. late: the text that late vision meets, after fusion or raw (Q17). pred: what the
+    prediction does (Q18): it weights the vision features before Eq. 4, is S itself, or multiplies S.
     features: which of the readings that a model offers for its early features (Q14, Q15); every model has `default`.
     """
 
@@ -137,12 +144,18 @@ class PMMEConfig(Strict):
     scale: Annotated[float, Field(gt=0)] = 1.0
     tokens: Literal["all", "real", "words"] = "all"
     stage: Literal["early", "late", "pred"] = "early"
+    late: Literal["fused", "raw"] = "fused"
+    pred: Literal["weight", "probability", "product"] = "weight"
     features: str = "default"
     mode: Literal["protocol", "train", "eval"] = "protocol"
 
 
 class AFMConfig(Strict):
-    """Alignment-aware filtering mask (Eqs. 11 to 15). tau 0 with source `pmme` is the plain baseline."""
+    """Alignment-aware filtering mask (Eqs. 11 to 15). tau 0 with source `pmme` is the plain baseline.
+
+    level: `image` blanks blocks of the picture; `feature` hides positions from the decoder's attention (Eqs. 15', 16),
+    where only tau acts.
+    """
 
     tau: Annotated[float, Field(ge=0, le=1)] = 0.0
     rho: Annotated[float, Field(ge=0, le=1)] = 0.25
@@ -206,10 +219,15 @@ class RunConfig(Strict):
             return self.afm.source
         return "aml" if self.afm.tau > 0 else "plain"
 
+    @property
+    def inactive(self) -> tuple[str, ...]:
+        """Fields, or whole groups of them, that do not matter given the others."""
+        return tuple(_inactive(self))
+
     def identity(self) -> dict[str, Any]:
         """What can change the result, seed excluded: active fields that differ from their neutral value."""
         active = self.model_dump(mode="json", exclude={"seed", "exec"})
-        for path in _inactive(self):
+        for path in self.inactive:
             group, _, field = path.partition(".")
             if field:
                 active.get(group, {}).pop(field, None)
@@ -341,8 +359,22 @@ def _inactive(config: RunConfig) -> list[str]:
             out += ["pmme", "afm.tau", "afm.rho", "afm.dropout", "afm.level"]
     else:
         out.append("random")
-        if config.pmme.projection == "text_linear":
-            out.append("pmme.dim")
+    return out + (_inactive_in_method(config) if "pmme" not in out else [])
+
+
+def _inactive_in_method(config: RunConfig) -> list[str]:
+    """Of the settings of PMME and AFM, where S is computed at all."""
+    pmme, out = config.pmme, []
+    if config.strategy == "aml" and pmme.projection == "text_linear":
+        out.append("pmme.dim")
+    if pmme.stage != "late":
+        out.append("pmme.late")
+    if pmme.stage != "pred":
+        out.append("pmme.pred")
+    elif pmme.pred == "probability":
+        out += [f"pmme.{field}" for field in ("normalize", "projection", "dim", "scale", "tokens")]
+    if config.strategy == "aml" and config.afm.level == "feature":
+        out += ["afm.rho", "afm.block", "afm.dropout", "afm.fill", "pmme.mode"]
     return out
 
 
@@ -351,7 +383,7 @@ def _components(config: RunConfig) -> set[str]:
     if config.data.source == "synth":
         out.add("synth")
     if config.strategy == "aml" or (config.strategy == "random" and config.random.share == "matched"):
-        out |= {"pmme", "afm"}
+        out |= {"pmme", "afm"} | {config.pmme.stage, config.pmme.projection, config.afm.level} & VERSIONS.keys()
     if config.strategy in ("random", "maskris"):
         out.add(config.strategy)
     return out

@@ -11,7 +11,6 @@ from amlrepro.aml.strategies import STRATEGIES, with_parts
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
 from amlrepro.data.tokens import Tokenizer
-from amlrepro.errors import UserError
 from amlrepro.models.contract import Encoded, RISModel
 
 
@@ -31,21 +30,6 @@ class Joint(Masking):
 
     @classmethod
     def build(cls, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> Joint:
-        """Raises `UserError` where vision contains text, and for a stage one in evaluation mode (there is none)."""
-        if not model.protocol.vision_text_free:
-            raise UserError(
-                "the joint step needs vision that is free of text",
-                where="train.step",
-                found=f"joint with model {config.model.name}, whose vision encoder reads the sentence",
-                expected="forward_only",
-            )
-        if config.pmme.mode == "eval":
-            raise UserError(
-                "the joint step takes S from its own training pass",
-                where="pmme.mode",
-                found=config.pmme.mode,
-                expected="train or protocol",
-            )
         return cls(config, model, tokenizer)
 
     def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:

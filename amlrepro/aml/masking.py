@@ -11,7 +11,7 @@ from amlrepro.aml.afm import apply_mask, block_grid, drop
 from amlrepro.aml.draws import sample_generators
 from amlrepro.aml.pmme import PMME, select_tokens
 from amlrepro.aml.projection import build_projection
-from amlrepro.aml.stages import STAGES
+from amlrepro.aml.stages import STAGES, Features
 from amlrepro.aml.stats import MaskStatistics
 from amlrepro.aml.strategies import STRATEGIES, Strategy, in_mode, with_parts
 from amlrepro.config import RunConfig
@@ -20,14 +20,13 @@ from amlrepro.data.tokens import Tokenizer
 from amlrepro.models.contract import Encoded, Output, RISModel
 
 
-class Masking(Strategy):
-    """What all strategies with a similarity map share: S from a model's features, blocks to blank, statistics."""
+class Similarity(Strategy):
+    """What all strategies with a similarity map share: S from a model's features, statistics."""
 
     def __init__(self, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> None:
         super().__init__()
-        block_grid((config.data.image_size, config.data.image_size), config.afm.block)
         self.afm = config.afm
-        self.tokens = config.pmme.tokens
+        self.settings = config.pmme
         self.end_mark = tokenizer.sep_id
         self.seed = config.seed
         self.stage = STAGES.get(config.pmme.stage)
@@ -42,24 +41,28 @@ class Masking(Strategy):
         ids = torch.zeros(1, config.data.max_tokens, dtype=torch.int64, device=device)
         with torch.no_grad(), in_mode(model, "eval"):
             encoded = model.encode_stage_one(torch.zeros(1, 3, size, size, device=device), ids, torch.ones_like(ids))
-            features = self.stage(model, encoded, None)
+            features = self.stage(model, encoded, None, config.pmme)
         widths = features.vision.shape[-1], features.text.shape[-1]
         projection = build_projection(*widths, config.pmme, config.seed)
         return PMME(projection, config.pmme.normalize == "l2", config.pmme.scale)
 
     @torch.no_grad()
     def similarity(self, model: RISModel, encoded: Encoded, input_ids: Tensor, output: Output | None = None) -> Tensor:
-        """S [B, h, w] of encoded samples, without gradient (Eqs. 3 to 7). input_ids [B, L]."""
-        features = self.stage(model, encoded, output)
-        selected = select_tokens(self.tokens, features.text_mask, input_ids, self.end_mark)
-        similarity: Tensor = self.pmme(features.vision, features.text, selected)
-        return similarity.reshape(-1, *features.grid)
+        """S [B, h, w] of encoded samples, without gradient (Eqs. 3 to 7). input_ids [B, L]; output: what `segment` gave
+        for them, if it has been called."""
+        return self.compare(self.stage(model, encoded, output, self.settings), input_ids)
 
-    @torch.no_grad()
-    def blank(self, similarity: Tensor, batch: Batch) -> Tensor:
-        """Blocks to blank [B, H/block, W/block] bool, drawn for each sample by its index."""
-        size = (int(batch.image.shape[-2]), int(batch.image.shape[-1]))
-        return drop(similarity, size, self.afm, sample_generators(self.seed, batch.index))
+    def compare(self, features: Features, input_ids: Tensor) -> Tensor:
+        """S [B, h, w] of features (Eqs. 3 to 7), and what a predicted foreground does to it (Q18)."""
+        prior, role = features.prior, self.settings.pred
+        if prior is not None and role == "probability":
+            return prior.reshape(-1, *features.grid)
+        selected = select_tokens(self.settings.tokens, features.text_mask, input_ids, self.end_mark)
+        weight = prior if role == "weight" else None
+        similarity: Tensor = self.pmme(features.vision, features.text, selected, weight)
+        if prior is not None and role == "product":
+            similarity = similarity * prior
+        return similarity.reshape(-1, *features.grid)
 
     def record(self, blank: Tensor, similarity: Tensor | None, batch: Batch) -> None:
         """Count a batch's masks."""
@@ -71,6 +74,20 @@ class Masking(Strategy):
         return self.statistics.pop()
 
 
+class Masking(Similarity):
+    """Strategies that blank blocks of the picture where S is low."""
+
+    def __init__(self, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> None:
+        block_grid((config.data.image_size, config.data.image_size), config.afm.block)
+        super().__init__(config, model, tokenizer)
+
+    @torch.no_grad()
+    def blank(self, similarity: Tensor, batch: Batch) -> Tensor:
+        """Blocks to blank [B, H/block, W/block] bool, drawn for each sample by its index."""
+        size = (int(batch.image.shape[-2]), int(batch.image.shape[-1]))
+        return drop(similarity, size, self.afm, sample_generators(self.seed, batch.index))
+
+
 class TwoStage(Masking):
     """Algorithm 1: a forward-only pass gives the mask; the model learns on the masked image alone."""
 
@@ -80,17 +97,21 @@ class TwoStage(Masking):
         self.mode: Literal["train", "eval"] = model.protocol.stage_one_mode if mode == "protocol" else mode
 
     @torch.no_grad()
-    def stage_one(self, model: RISModel, batch: Batch) -> Tensor:
-        """S [B, h, w] of the whole images; modes of the model are afterwards as before."""
+    def features(self, model: RISModel, batch: Batch) -> Features:
+        """What S is made of, from the whole images; modes of the model are afterwards as before."""
         with in_mode(model, self.mode):
             encoded = model.encode_stage_one(batch.image, batch.input_ids, batch.attention_mask)
-            similarity = self.similarity(model, encoded, batch.input_ids)
+            features = self.stage(model, encoded, None, self.settings)
         torch.clear_autocast_cache()  # older releases reuse weights that were cast without gradient
-        return similarity
+        return features
 
-    def stage_two(self, model: RISModel, batch: Batch, blank: Tensor) -> dict[str, Tensor]:
-        """The loss on the masked image against the unchanged target (Q09)."""
-        image = apply_mask(batch.image, blank, self.afm.fill)
+    @torch.no_grad()
+    def stage_one(self, model: RISModel, batch: Batch) -> Tensor:
+        """S [B, h, w] of the whole images."""
+        return self.compare(self.features(model, batch), batch.input_ids)
+
+    def stage_two(self, model: RISModel, batch: Batch, image: Tensor) -> dict[str, Tensor]:
+        """The loss on the masked image [B, 3, H, W] against the unchanged target (Q09)."""
         parts = model.loss(model(image, batch.input_ids, batch.attention_mask), batch.target, batch.no_target)
         return with_parts(parts["loss"], parts)
 
@@ -113,4 +134,4 @@ class ForwardOnly(TwoStage):
         similarity = self.stage_one(model, batch)
         blank = self.blank(similarity, batch)
         self.record(blank, similarity, batch)
-        return self.stage_two(model, batch, blank)
+        return self.stage_two(model, batch, apply_mask(batch.image, blank, self.afm.fill))

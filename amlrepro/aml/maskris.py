@@ -9,7 +9,7 @@ from torch import Tensor
 
 from amlrepro.aml.afm import apply_mask, block_grid
 from amlrepro.aml.draws import sample_generators, uniform
-from amlrepro.aml.random_mask import random_blocks, require_forward_only
+from amlrepro.aml.random_mask import random_blocks
 from amlrepro.aml.stats import MaskStatistics
 from amlrepro.aml.strategies import STRATEGIES, Strategy, with_parts
 from amlrepro.config import RunConfig
@@ -65,7 +65,6 @@ class MaskRIS(Strategy):
     @classmethod
     def build(cls, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> MaskRIS:
         """Raises `UserError` for a vocabulary without [MASK] and a model that cannot learn from probabilities."""
-        require_forward_only(config)
         if tokenizer.mask_id is None:
             raise UserError(
                 "MaskRIS masks words, and this vocabulary has no piece for a masked word",

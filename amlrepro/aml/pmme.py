@@ -52,11 +52,16 @@ class PMME(nn.Module):
         self.l2 = l2
         self.scale = scale
 
-    def forward(self, vision: Tensor, text: Tensor, selected: Tensor) -> Tensor:
-        """vision [B, M, D_i], text [B, L, D_t], selected [B, L] bool -> S [B, M] float32."""
+    def forward(self, vision: Tensor, text: Tensor, selected: Tensor, weight: Tensor | None = None) -> Tensor:
+        """vision [B, M, D_i], text [B, L, D_t], selected [B, L] bool -> S [B, M] float32.
+
+        weight [B, M]: factors on the rows of Vn, between Eq. 3, which would undo them, and Eq. 4 (Q18).
+        """
         with torch.autocast(vision.device.type, enabled=False):
             vision, text = vision.float(), text.float()
             if self.l2:
                 vision, text = normalize(vision, dim=-1), normalize(text, dim=-1)
+            if weight is not None:
+                vision = vision * weight[..., None]
             vision, text = self.projection(vision, text)
             return attention(vision, text, selected, self.scale).amax(-1)

@@ -20,6 +20,8 @@ INFERRED: dict[str, Any] = {
     "pmme.scale": 1.0,
     "pmme.tokens": "all",
     "pmme.stage": "early",
+    "pmme.late": "fused",
+    "pmme.pred": "weight",
     "pmme.features": "default",
     "pmme.mode": "protocol",
     "afm.tau": 0.4,
@@ -61,6 +63,8 @@ _LABELS: dict[str, str] = {
     "pmme.scale": "scale {:g}",
     "pmme.tokens": "tokens {}",
     "pmme.stage": "stage {}",
+    "pmme.late": "late text {}",
+    "pmme.pred": "prediction as {}",
     "pmme.features": "features {}",
     "pmme.mode": "stage one {}",
     "afm.dropout": "dropout {}",
@@ -118,4 +122,4 @@ def _departures(config: RunConfig, name: str) -> list[str]:
 def _without_effect(config: RunConfig) -> set[str]:
     if config.strategy == "maskris" or (config.strategy == "random" and config.random.share != "matched"):
         return set(_LABELS) - {"afm.block", "afm.fill"}
-    return {"pmme.dim"} if config.pmme.projection == "text_linear" else set()
+    return {*config.inactive}

@@ -1,7 +1,8 @@
 """Projections that bring vision and text features to one width before they are compared (Eqs. 4 and 5).
 
-A projection maps vision [B, M, D_i] and text [B, L, D_t] to two tensors of equal last dimension. The ones here are
-fixed: drawn once from the run's seed, kept as buffers, so they are saved with a run and no optimiser sees them (Q03).
+A projection maps vision [B, M, D_i] and text [B, L, D_t] to two tensors of equal last dimension. All are drawn once
+from the run's seed. Fixed ones are buffers, so they are saved with a run and no optimiser sees them (Q03); the
+learnable one has parameters, which its strategy gives a gradient (Q19).
 """
 
 from __future__ import annotations
@@ -72,11 +73,31 @@ class TextLinear(Projection):
         return vision, nn.functional.linear(text, self.weight, self.bias)
 
 
+class LearnablePair(GaussianPair):
+    """Two linear layers without bias in place of the fixed matrices; they start where those would be (Table 7)."""
+
+    def __init__(self, vision_width: int, text_width: int, dim: int, generator: torch.Generator) -> None:
+        super().__init__(vision_width, text_width, dim, generator)
+        for name, drawn in list(self.named_buffers()):
+            delattr(self, name)
+            self.register_parameter(name, nn.Parameter(drawn))
+
+
 @PROJECTIONS.register("gaussian")
 def _gaussian(vision_width: int, text_width: int, config: PMMEConfig, seed: int) -> Projection:
-    return GaussianPair(vision_width, text_width, config.dim, generator_for(seed, "projection"))
+    return GaussianPair(vision_width, text_width, config.dim, _generator(config, seed))
+
+
+@PROJECTIONS.register("learnable")
+def _learnable(vision_width: int, text_width: int, config: PMMEConfig, seed: int) -> Projection:
+    return LearnablePair(vision_width, text_width, config.dim, _generator(config, seed))
 
 
 @PROJECTIONS.register("text_linear")
 def _text_linear(vision_width: int, text_width: int, config: PMMEConfig, seed: int) -> Projection:
-    return TextLinear(vision_width, text_width, generator_for(seed, "projection"))
+    return TextLinear(vision_width, text_width, _generator(config, seed))
+
+
+def _generator(config: PMMEConfig, seed: int) -> torch.Generator:
+    """Fused features have matrices of their own (Q17)."""
+    return generator_for(seed, "late projection" if config.stage == "late" else "projection")

@@ -15,7 +15,6 @@ from amlrepro.aml.strategies import STRATEGIES, Strategy, with_parts
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
 from amlrepro.data.tokens import Tokenizer
-from amlrepro.errors import UserError
 from amlrepro.models.contract import RISModel
 
 
@@ -35,7 +34,6 @@ class Random(Strategy):
 
     def __init__(self, config: RunConfig, model: RISModel) -> None:
         super().__init__()
-        require_forward_only(config)
         size = config.data.image_size
         self.grid = block_grid((size, size), config.afm.block)
         self.share = float(config.random.share)
@@ -71,10 +69,6 @@ class Random(Strategy):
 class RandomMatched(TwoStage):
     """As many random blocks as AML would have blanked in the same sample: AML's stage one, its draw, then a second."""
 
-    def __init__(self, config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> None:
-        require_forward_only(config)
-        super().__init__(config, model, tokenizer)
-
     @classmethod
     def handles(cls, config: RunConfig) -> bool:
         matched = config.strategy == "random" and config.random.share == "matched"
@@ -91,15 +85,4 @@ class RandomMatched(TwoStage):
         generators = sample_generators(self.seed, batch.index, "random mask")
         blank = random_blocks(aligned.flatten(1).sum(1), (aligned.shape[1], aligned.shape[2]), generators)
         self.record(blank, similarity, batch)
-        return self.stage_two(model, batch, blank)
-
-
-def require_forward_only(config: RunConfig) -> None:
-    """Raises `UserError` where AML's own joint step is asked for."""
-    if config.train.step != "forward_only":
-        raise UserError(
-            "the joint step is AML's; random masks have their own",
-            where="train.step",
-            found=config.train.step,
-            expected=f"forward_only with afm.source={config.afm.source}",
-        )
+        return self.stage_two(model, batch, apply_mask(batch.image, blank, self.afm.fill))

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from amlrepro.aml.afm import Size, block_grid, to_blocks, to_pixels
+from amlrepro.aml.afm import Size, to_blocks, to_pixels
 from amlrepro.config import AFMConfig
 
 _BLOCKS = ("images", "blocks", "masked_blocks", "fully_masked", "untouched")
@@ -28,7 +28,8 @@ class MaskStatistics(nn.Module):
 
     @torch.no_grad()
     def add(self, blank: Tensor, similarity: Tensor | None, size: Size, config: AFMConfig) -> None:
-        """blank [B, H/block, W/block] bool; similarity S [B, h, w] where the mask came from it; size (H, W)."""
+        """blank [B, rows, columns] bool: the block grid, or S's own for masks in feature space; similarity S [B, h, w]
+        where the mask came from it; size (H, W)."""
         per_image = blank.flatten(1)
         counts: list[Tensor | int] = [
             blank.shape[0],
@@ -38,7 +39,7 @@ class MaskStatistics(nn.Module):
             (~per_image.any(1)).sum(),
         ]
         if similarity is not None:
-            pixels, blocks = to_pixels(similarity, size), to_blocks(similarity, block_grid(size, config.block))
+            pixels, blocks = to_pixels(similarity, size), to_blocks(similarity, (blank.shape[1], blank.shape[2]))
             exact = similarity.double()
             counts += [pixels.numel(), (pixels < config.tau).sum(), (blocks < config.tau).sum()]
             counts += [similarity.numel(), exact.sum(), exact.square().sum()]

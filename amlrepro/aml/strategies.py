@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from amlrepro.aml.projection import PROJECTIONS
+from amlrepro.aml.combinations import find_conflict
 from amlrepro.aml.registry import Registry
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
@@ -47,19 +47,15 @@ STRATEGIES: Registry[type[Strategy]] = Registry("strategy")
 
 
 def build_strategy(config: RunConfig, model: RISModel, tokenizer: Tokenizer) -> Strategy:
-    """The strategy these settings ask for; raises `UserError` where there is none, naming those that exist."""
-    known = STRATEGIES.all()
-    for strategy in known.values():
-        if strategy.handles(config):
-            return strategy.build(config, model, tokenizer)
-    PROJECTIONS.get(config.pmme.projection)
-    keys = ("afm.source", "afm.level", "pmme.stage", "pmme.projection", "train.step")
-    values = (config.afm.source, config.afm.level, config.pmme.stage, config.pmme.projection, config.train.step)
-    raise UserError(
-        "no training strategy fits these settings",
-        found=", ".join(f"{key}={value}" for key, value in zip(keys, values, strict=True)),
-        expected="one of the strategies " + ", ".join(sorted(known)),
-    )
+    """The strategy these settings ask for; raises `UserError` for settings that exclude each other or do not suit the
+    model."""
+    conflict = find_conflict(config, model.protocol, config.model.name)
+    if conflict is not None:
+        group, _, field = conflict.key.partition(".")
+        found = getattr(getattr(config, group), field)
+        raise UserError(conflict.reason, where=conflict.key, found=found, expected=conflict.expected)
+    strategy = next(each for each in STRATEGIES.all().values() if each.handles(config))
+    return strategy.build(config, model, tokenizer)
 
 
 def with_parts(loss: Tensor, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -44,7 +44,8 @@ class Encoded:
 @dataclass
 class Output:
     """What `segment` gives. logits before upsampling: [B, 2, h, w] (channel 1 the referent) or [B, 1, h, w].
-    input_size: (H, W) of the network's input. fused: features after fusion, coarsest scale, for the Late stage.
+    input_size: (H, W) of the network's input. fused_vision [B, M, C], fused_text [B, L, C']: features after fusion at
+    the coarsest scale, row by row on fused_grid (h, w), M = h w, for the Late stage; None where a model has none.
     no_target: logits [B, 2] of a head that tells whether the expression names nothing (channel 1), where there is one.
     """
 
@@ -53,6 +54,7 @@ class Output:
     fused_vision: Tensor | None = None
     fused_text: Tensor | None = None
     no_target: Tensor | None = None
+    fused_grid: tuple[int, int] | None = None
 
 
 @dataclass
@@ -90,7 +92,9 @@ class RISModel(nn.Module, ABC):
 
     @abstractmethod
     def segment(self, encoded: Encoded, attention_bias: Tensor | None = None) -> Output:
-        """Decoder: logits before upsampling. attention_bias: feature-level masking only."""
+        """Decoder: logits before upsampling. attention_bias [B, M]: feature-level masking only (Eqs. 15', 16), for
+        models whose protocol says `hides_positions`; added to every score with which the decoder's attention reads the
+        M positions of the deepest map (row by row), minus infinity where a position is hidden."""
 
     @abstractmethod
     def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
@@ -108,6 +112,12 @@ class RISModel(nn.Module, ABC):
     @abstractmethod
     def predict(self, output: Output, size: Sequence[int]) -> Tensor:
         """Binary masks [B, H, W] bool at `size` (H, W) by the model's own rule."""
+
+    def foreground(self, output: Output) -> Tensor:
+        """Probability [B, h, w] that a pixel is the referent, float32, at the logits' own size: softmax of two
+        channels, sigmoid of one; models that mean something else by their logits override."""
+        logits = output.logits.float()
+        return logits.softmax(1)[:, 1] if logits.shape[1] == 2 else logits[:, 0].sigmoid()
 
     def predict_no_target(self, output: Output) -> Tensor | None:
         """Whether each expression names nothing, [B] bool, or None for a model without a head that says so."""

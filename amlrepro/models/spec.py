@@ -27,7 +27,8 @@ class Protocol:
     data set; `name(owner)` goes before `name`, "" stands for all others. text: the field of a sentence that is read.
     multi_target: expressions may name several objects or none. sampling: an epoch goes over refs, drawing one sentence
     each, or over all expressions. rasterize: polygons become masks at the picture's size, to be resized, or are scaled
-    to the network's input and drawn there.
+    to the network's input and drawn there. hides_positions: `segment` can hide positions of the deepest map from the
+    decoder's attention, which feature-level masking needs.
     """
 
     mean: tuple[float, float, float]
@@ -51,6 +52,7 @@ class Protocol:
     best_by: str = "oiou"
     validate_sentences: Literal["all", "first"] = "all"
     validate_precision: Literal["training", "float32"] = "training"
+    hides_positions: bool = False
 
     def max_tokens(self, dataset: str, split_by: str | None = None) -> int:
         """The word limit of a data set, marks included."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from amlrepro.aml.combinations import find_conflict
 from amlrepro.config import RunConfig
 from amlrepro.data.specs import COMBINED, dataset_spec, is_multi_target
 from amlrepro.errors import UserError
@@ -22,9 +23,7 @@ def check_data(model: str, dataset: str) -> None:
 
 
 def why_untrainable(config: RunConfig) -> str | None:
-    """Why this reading of the method cannot be trained inside this model; None when it can."""
+    """Why this reading of the method cannot be trained, or not inside this model; None when it can."""
     spec = get_spec(config.model.name)
-    joint = config.strategy == "aml" and config.train.step == "joint"
-    if joint and not spec.protocol.vision_text_free:
-        return f"the joint step needs vision that is free of text, and {spec.title}'s reads the sentence"
-    return None
+    conflict = find_conflict(config, spec.protocol, spec.title)
+    return conflict.reason if conflict else None

@@ -289,11 +289,6 @@ def test_joint_has_no_stage_one_in_evaluation_mode() -> None:
         build_strategy(config("released", pmme__mode="eval"), FakeModel(), tokenizer())
 
 
-def test_settings_that_no_strategy_covers() -> None:
-    with pytest.raises(UserError, match=r"afm\.level=feature(.|\n)*forward_only, joint, maskris, plain, random"):
-        build_strategy(config("released", afm__level="feature"), FakeModel(), tokenizer())
-
-
 def test_blocks_that_do_not_divide_the_image_are_refused_at_once() -> None:
     for name in sorted(set(PRESETS) - {"baseline", "maskris"}):
         with pytest.raises(UserError, match="whole blocks"):

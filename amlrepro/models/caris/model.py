@@ -62,7 +62,8 @@ class CARIS(RISModel):
         text = encoded.textual
         decoded = self.decoder(encoded.visual.levels, text.tokens, text.mask, attention_bias)
         height, width = decoded.shapes[0]
-        return Output(decoded.logits, encoded.input_size, decoded.vision[:, : height * width], decoded.text)
+        fused = decoded.vision[:, : height * width], decoded.text
+        return Output(decoded.logits, encoded.input_size, *fused, fused_grid=(height, width))
 
     def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
         """Class-weighted cross-entropy at the target's size [B, H, W]."""

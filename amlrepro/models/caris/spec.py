@@ -163,6 +163,7 @@ SPEC = ModelSpec(
         stage_one_mode="train",
         validate=validate_after,
         precision="fp16",
+        hides_positions=True,
     ),
     options=CarisOptions,
     sizes=SIZES,

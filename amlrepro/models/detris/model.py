@@ -78,7 +78,8 @@ class DETRIS(RISModel):
         state, padding = text.extra["state"], text.extra["padding"]
         fused = self.decoder(self.neck(encoded.visual.levels, state), text.tokens, padding)
         vision = fused.flatten(2).transpose(1, 2)
-        return Output(self.head(fused, state), encoded.input_size, vision, text.tokens)
+        grid = int(fused.shape[-2]), int(fused.shape[-1])
+        return Output(self.head(fused, state), encoded.input_size, vision, text.tokens, fused_grid=grid)
 
     def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
         """Mean binary cross-entropy at the logits' size; target [B, H, W] in [0, 1], resized to it by nearest

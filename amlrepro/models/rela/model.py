@@ -111,8 +111,9 @@ class ReLA(RISModel):
             raise UserError("feature-level masking needs CARIS's decoder", where="afm.level", expected="image")
         maps, features = self.pixel(encoded.visual.levels)
         logits, minimap, no_target = self.regions(maps, features, encoded.textual.tokens)
-        vision = maps[0].flatten(2).transpose(1, 2)
-        return RelaOutput(logits, encoded.input_size, vision, encoded.textual.tokens, no_target, minimap=minimap)
+        fused = maps[0].flatten(2).transpose(1, 2), encoded.textual.tokens
+        grid = int(maps[0].shape[-2]), int(maps[0].shape[-1])
+        return RelaOutput(logits, encoded.input_size, *fused, no_target, grid, minimap=minimap)
 
     def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
         """5 (mask + 0.1 minimap + 0.1 no-target), class-weighted cross-entropies over the batch.
