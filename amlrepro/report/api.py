@@ -7,8 +7,9 @@ from pathlib import Path
 
 from amlrepro.files import write_json, write_text
 from amlrepro.report.export import csv_text, json_value
-from amlrepro.report.latex import compile_pdf, document, fragment
+from amlrepro.report.latex import document, fragment
 from amlrepro.report.markdown import markdown
+from amlrepro.report.pdf import compile_pdf
 from amlrepro.report.tabledata import TableData, build_table
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.store import Store

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from amlrepro.report.cells import CellResult
+from amlrepro.report.numbers import unit_of
 from amlrepro.report.tabledata import BlockData, TableData
 
 FIELDS = (
@@ -21,7 +22,10 @@ FIELDS = (
     "dataset",
     "split",
     "metric",
+    "source",
+    "unit",
     "printed",
+    "printed_delta",
     "reference",
     "ours",
     "difference",
@@ -35,6 +39,7 @@ FIELDS = (
     "epochs",
     "run_ids",
     "eval_ids",
+    "probe_ids",
     "reason",
     "errata",
     "profile",
@@ -58,7 +63,10 @@ def cell_values(table: TableData, block: BlockData, result: CellResult) -> dict[
         "dataset": column.dataset,
         "split": result.cell.evaluations[0].eval.split if result.cell.evaluations else column.split,
         "metric": result.cell.metric,
+        "source": result.cell.kind,
+        "unit": unit_of(printed_table, row.key, column.key),
         "printed": result.printed,
+        "printed_delta": row.delta.get(column.key),
         "reference": result.reference,
         "ours": result.value,
         "difference": result.difference,
@@ -72,6 +80,7 @@ def cell_values(table: TableData, block: BlockData, result: CellResult) -> dict[
         "epochs": list(result.epochs),
         "run_ids": list(result.run_ids),
         "eval_ids": list(result.eval_ids),
+        "probe_ids": list(result.probe_ids),
         "reason": result.reason,
         "errata": [e.see for e in result.errata],
         "profile": table.profile,
@@ -90,10 +99,10 @@ def csv_text(table: TableData) -> str:
     for block in table.blocks:
         for result in block.cells.values():
             values = cell_values(table, block, result)
-            printed = values["printed"]
-            values["printed"] = printed.text if printed is not None else None
+            for name in ("printed", "printed_delta"):
+                values[name] = values[name].text if values[name] is not None else None
             values["seeds"] = " ".join(f"{seed}:{value}" for seed, value in values["seeds"].items())
-            for name in ("epochs", "run_ids", "eval_ids", "errata"):
+            for name in ("epochs", "run_ids", "eval_ids", "probe_ids", "errata"):
                 values[name] = " ".join(map(str, values[name]))
             writer.writerow(values)
     return out.getvalue()
@@ -121,6 +130,7 @@ def json_value(table: TableData) -> dict[str, Any]:
         "watermark": table.watermark,
         "id": table.id,
         "title": table.title,
+        "printed_in": table.printed_in,
         "profile": table.profile,
         "preset": table.preset,
         "notes": list(table.notes),

@@ -6,14 +6,11 @@ eso-pic. All are in texlive-latex-recommended. Every text that did not come from
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from itertools import groupby
-from pathlib import Path
 
-from amlrepro.errors import UserError
-from amlrepro.files import write_bytes
-from amlrepro.report.tabledata import BlockData, Column, Entry, Line, TableData
+from amlrepro.report.headers import Column, LineKind
+from amlrepro.report.lines import Entry, Line
+from amlrepro.report.tabledata import BlockData, TableData, parts, turned
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -32,13 +29,29 @@ _ESCAPES = {
     '"': "''",
     "−": r"\ensuremath{-}",
     "–": "--",
+    "—": "---",
+    "’": "'",
+    "‘": "`",
+    "“": "``",
+    "”": "''",
+    "…": r"\ldots{}",
     "‡": r"\ensuremath{\ddagger}",
     "×": r"\ensuremath{\times}",
     "±": r"\ensuremath{\pm}",
+    "≤": r"\ensuremath{\leq}",
+    "≥": r"\ensuremath{\geq}",
+    "→": r"\ensuremath{\rightarrow}",
+    "ε": r"\ensuremath{\varepsilon}",
+    "ρ": r"\ensuremath{\rho}",
+    "σ": r"\ensuremath{\sigma}",
+    "τ": r"\ensuremath{\tau}",
 }
 _GREY = "black!55"
-_LABEL_WIDTH = "51mm"
-PDFLATEX_SECONDS = 120
+PAGE = 186.0  # mm between the margins of `preamble`
+_LABEL, _SHORT_LABEL = 51, 18  # mm
+_GAP = 2.2  # mm between columns
+_CHARACTER = {"difference": 1.3, "interval": 1.13}  # mm, by the size of print; else:
+_NORMAL = 1.5
 
 
 def escape(text: str) -> str:
@@ -56,80 +69,119 @@ def escape(text: str) -> str:
 
 def fragment(table: TableData) -> str:
     """The table and its notes, for `\\input` into a document that loads booktabs, longtable, xcolor and colortbl."""
-    width = 1 + max(len(block.columns) for block in table.blocks)
-    lines = [
+    out = [
         "% needs \\usepackage{booktabs,longtable,colortbl} and \\usepackage[table]{xcolor}",
         r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\LTcapwidth}{\linewidth}",
-        rf"\begin{{longtable}}{{>{{\raggedright\arraybackslash}}p{{{_LABEL_WIDTH}}}*{{{width - 1}}}{{r}}}}",
+        *_longtable(table),
+        *_notes(table),
+        r"\endgroup",
+        "",
+    ]
+    return "\n".join(out)
+
+
+def _longtable(table: TableData) -> list[str]:
+    """One table of all blocks, columns that do not fit beside each other below each other; nothing without lines."""
+    blocks = [turned(block) for block in table.blocks if block.lines and block.columns]
+    if not blocks:
+        return []
+    label = _SHORT_LABEL if all(line.kind == "across" for block in blocks for line in block.lines) else _LABEL
+    pieces = [piece for block in blocks for piece in parts(block, _widths, PAGE - label)]
+    width = 1 + max(len(piece.columns) for piece in pieces)
+    out = [
+        rf"\begin{{longtable}}{{>{{\raggedright\arraybackslash}}p{{{label}mm}}*{{{width - 1}}}{{r}}}}",
         rf"\caption{{{_caption(table)}}}\label{{tab:{table.id}}}\\",
         r"\toprule\endfirsthead",
         rf"\multicolumn{{{width}}}{{l}}{{\emph{{continued}}}}\\ \toprule\endhead",
         r"\bottomrule\endfoot",
     ]
-    for number, block in enumerate(table.blocks):
-        lines += [r"\midrule[\heavyrulewidth]"] if number else []
-        lines += _block(block, width)
-    lines += [r"\end{longtable}", *_notes(table), r"\endgroup", ""]
-    return "\n".join(lines)
+    before = None
+    for piece in pieces:
+        out += [r"\midrule[\heavyrulewidth]"] if before is not None else []
+        out += _block(piece, width, titled=piece.id != before)
+        before = piece.id
+    return [*out, r"\end{longtable}"]
+
+
+def _widths(block: BlockData) -> list[float]:
+    """About how wide each column is, in mm; a group's title is shared by its columns."""
+    shares = {g: len(list(m)) for g, m in groupby(block.columns, key=lambda c: c.group)}
+    out = []
+    for j, column in enumerate(block.columns):
+        texts = [(line.entries[j], column.kind or line.kind) for line in block.lines]
+        cells = [len(e.text) * _CHARACTER.get(k, _NORMAL) + 1.3 * len(e.delta or "") for e, k in texts]
+        head = _NORMAL * max(len(column.name), len(column.group) / shares[column.group])
+        out.append(_GAP + max([head, *cells]))
+    return out
 
 
 def _caption(table: TableData) -> str:
-    profile = f"Profile {table.profile}, masking preset {table.preset}."
-    parts = [f"{table.title} ({table.printed_in} of AMLRIS). {profile}"]
+    where = f" ({table.printed_in} of AMLRIS)" if table.printed_in else ""
+    ours = f"profile {table.profile}, masking preset {table.preset}"
+    if all(block.printed.own for block in table.blocks):
+        text = f"{table.title}{where}. Our numbers: {ours}."
+    else:
+        text = f"{table.title}{where}. The paper's numbers, and shaded below them ours: {ours}."
     if table.watermark:
-        parts.insert(0, f"{table.stamp}: {table.watermark}.")
-        return rf"\textbf{{{escape(parts[0])}}} {escape(parts[1])}"
-    return escape(parts[0])
+        return rf"\textbf{{{escape(f'{table.stamp}: {table.watermark}.')}}} {escape(text)}"
+    return escape(text)
 
 
-def _block(block: BlockData, width: int) -> list[str]:
-    spans, start = [], 2
-    rules = []
-    for group, members in groupby(block.columns, key=lambda c: c.group):
-        n = len(list(members))
-        spans.append(rf"\multicolumn{{{n}}}{{c}}{{{escape(group)}}}")
-        if group:
-            rules.append(rf"\cmidrule(lr){{{start}-{start + n - 1}}}")
-        start += n
+def _block(block: BlockData, width: int, *, titled: bool) -> list[str]:
     pad = " & " * (width - 1 - len(block.columns))
-    out = [
-        rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(block.title)}}}}}\\* \addlinespace[2pt]",
-        " & ".join(["", *spans]) + pad + r"\\*",
-        "".join(rules),
-        " & ".join(["Method", *(escape(c.name) for c in block.columns)]) + pad + r"\\* \midrule",
-    ]
+    out = [rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(block.title)}}}}}\\* \addlinespace[2pt]"] if titled else []
+    if any(column.group for column in block.columns):
+        out += _groups(block.columns, pad)
+    names = [escape(column.name) + _marks(column.marks) for column in block.columns]
+    out.append(" & ".join([escape(block.stub), *names]) + pad + r"\\* \midrule")
     for line in block.lines:
         out.append(_line(line, block.columns) + pad + r"\\")
     return out
 
 
+def _groups(columns: tuple[Column, ...], pad: str) -> list[str]:
+    spans, rules, start = [""], [], 2
+    for group, members in groupby(columns, key=lambda c: c.group):
+        count = len(list(members))
+        spans.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(group)}}}")
+        if group:
+            rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
+        start += count
+    return [" & ".join(spans) + pad + r"\\*", "".join(rules)]
+
+
 def _line(line: Line, columns: tuple[Column, ...]) -> str:
     label = escape(line.label) + (r"\ensuremath{^\ddagger}" if line.llm else "")
     if line.kind == "here":
-        label = rf"\hangindent=2em\hangafter=1\quad ours: {label} \scriptsize({escape(line.detail)})"
+        detail = rf" \scriptsize({escape(line.detail)})" if line.detail else ""
+        label = rf"\hangindent=2em\hangafter=1\quad ours: {label}{detail}"
     elif line.kind in ("difference", "interval"):
         label = rf"\quad\scriptsize {label}"
     elif line.kind == "cited":
         label = rf"\textcolor{{{_GREY}}}{{{label}}}"
-    cells = [_entry(entry, line) for entry in line.entries[: len(columns)]]
+    cells = [_entry(e, column.kind or line.kind) for e, column in zip(line.entries, columns, strict=True)]
     colour = r"\rowcolor{black!6}" if line.kind == "here" else ""
     return colour + " & ".join([label, *cells])
 
 
-def _entry(entry: Entry, line: Line) -> str:
+def _entry(entry: Entry, kind: LineKind) -> str:
     text = escape(entry.text)
     if entry.rank == 1:
         text = rf"\textbf{{{text}}}"
     elif entry.rank == 2:
         text = rf"\underline{{{text}}}"
-    if line.kind == "cited":
+    if entry.delta:
+        text += rf"{{\scriptsize\,({escape(entry.delta)})}}"
+    if kind == "cited":
         text = rf"\textcolor{{{_GREY}}}{{{text}}}"
-    if line.kind in ("difference", "interval"):
-        size = r"\scriptsize " if line.kind == "difference" else r"\fontsize{6}{7}\selectfont "
+    if kind in ("difference", "interval"):
+        size = r"\scriptsize " if kind == "difference" else r"\fontsize{6}{7}\selectfont "
         text = size + text
-    if entry.marks:
-        text += rf"\rlap{{\textsuperscript{{{','.join(map(str, entry.marks))}}}}}"
-    return text
+    return text + _marks(entry.marks)
+
+
+def _marks(marks: tuple[int, ...]) -> str:
+    return rf"\rlap{{\textsuperscript{{{','.join(map(str, marks))}}}}}" if marks else ""
 
 
 def _notes(table: TableData) -> list[str]:
@@ -143,48 +195,35 @@ def _notes(table: TableData) -> list[str]:
     return out
 
 
-def document(table: TableData, fragment_name: str) -> str:
-    """A whole document that inputs the fragment; watermarked across each page where the table is."""
+def preamble(stamp: str | None, *packages: str) -> list[str]:
+    """The lines before `\\begin{document}`; a stamp is printed large and pale across every page."""
     lines = [
         r"\documentclass[10pt]{article}",
         r"\usepackage[utf8]{inputenc}",
-        r"\usepackage[a4paper,margin=12mm]{geometry}",
+        r"\usepackage[a4paper,margin=12mm,footskip=8mm]{geometry}",
         r"\usepackage[table]{xcolor}",
         r"\usepackage{booktabs,longtable,colortbl,graphicx}",
-        r"\pagestyle{empty}",
+        *packages,
     ]
-    if table.stamp:
-        stamp = rf"\resizebox{{0.8\paperwidth}}{{!}}{{\textcolor{{black!10}}{{\textsf{{{escape(table.stamp)}}}}}}}"
+    if stamp:
+        shown = rf"\resizebox{{0.8\paperwidth}}{{!}}{{\textcolor{{black!10}}{{\textsf{{{escape(stamp)}}}}}}}"
         lines += [
             r"\usepackage{eso-pic}",
-            rf"\AddToShipoutPictureBG{{\AtPageCenter{{\makebox(0,0){{\rotatebox{{28}}{{{stamp}}}}}}}}}",
+            rf"\AddToShipoutPictureBG{{\AtPageCenter{{\makebox(0,0){{\rotatebox{{28}}{{{shown}}}}}}}}}",
         ]
-    number = table.id.removeprefix("table")
-    counter = [rf"\setcounter{{table}}{{{int(number) - 1}}}"] if number.isdigit() else []  # numbered as in the paper
-    return "\n".join([*lines, r"\begin{document}", *counter, rf"\input{{{fragment_name}}}", r"\end{document}", ""])
+    return lines
 
 
-def compile_pdf(document_path: Path) -> Path:
-    """Compile a document beside its fragment with pdflatex and return the PDF. Raises `UserError` when that fails."""
-    with tempfile.TemporaryDirectory(prefix="amlris-latex-") as folder:
-        for path in document_path.parent.glob("*.tex"):
-            (Path(folder) / path.name).write_bytes(path.read_bytes())
-        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", document_path.name]
-        try:
-            for _ in range(3):  # longtable settles its column widths over several passes
-                done = subprocess.run(
-                    command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=PDFLATEX_SECONDS
-                )
-                if done.returncode:
-                    said = [line for line in done.stdout.splitlines() if line.startswith(("!", "l."))]
-                    raise UserError(
-                        "pdflatex failed", where=document_path, found="; ".join(said[:3]) or done.returncode
-                    )
-        except FileNotFoundError as error:
-            hint = "install texlive-latex-recommended, or leave --pdf out"
-            raise UserError("pdflatex is not installed", where=document_path, hint=hint) from error
-        except subprocess.TimeoutExpired as error:
-            raise UserError("pdflatex did not end", where=document_path, found=f"{PDFLATEX_SECONDS} s") from error
-        target = document_path.with_suffix(".pdf")
-        write_bytes(target, (Path(folder) / target.name).read_bytes())
-        return target
+def numbered(table: TableData, path: str) -> str:
+    """`\\input` of a table's fragment, called and numbered as in the paper."""
+    name, _, number = table.printed_in.partition(" ")
+    if not number:
+        return rf"\input{{{path}}}"
+    called = rf"\renewcommand{{\tablename}}{{{escape(name)}}}\renewcommand{{\thetable}}{{{escape(number)}}}"
+    return rf"\begingroup{called}\input{{{path}}}\endgroup"
+
+
+def document(table: TableData, fragment_name: str) -> str:
+    """A whole document that inputs the fragment; watermarked across each page where the table is."""
+    body = [r"\pagestyle{empty}", r"\begin{document}", numbered(table, fragment_name), r"\end{document}", ""]
+    return "\n".join([*preamble(table.stamp), *body])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from amlrepro.report.tabledata import BlockData, Entry, Line, TableData
+from amlrepro.report.headers import LineKind
+from amlrepro.report.lines import Entry, Line
+from amlrepro.report.tabledata import BlockData, TableData, parts, turned
 
-SOURCES = {
+SOURCES: dict[LineKind, str] = {
     "cited": "cited",
     "printed": "printed",
     "here": "**ours**",
     "difference": "ours − printed",
     "interval": "95 % interval",
+    "across": "",
 }
+COLUMNS = 12  # beside each other
 
 
 def escape(text: str) -> str:
@@ -23,10 +27,13 @@ def escape(text: str) -> str:
 def markdown(table: TableData) -> str:
     """The whole table; with a watermark its first line says so."""
     out = [f"> **{table.stamp}: {escape(table.watermark)}.**", ""] if table.watermark else []
-    out += [f"# {escape(table.printed_in)}: {escape(table.title)}", ""]
+    out += [f"# {escape(table.heading)}", ""]
     out += [f"Profile {escape(table.profile)}, masking preset {escape(table.preset)}.", ""]
     for block in table.blocks:
-        out += [f"## {escape(block.title)}", "", *_block(block), ""]
+        if block.lines and block.columns:
+            out += [f"## {escape(block.title)}", ""]
+            for part in parts(turned(block), lambda each: [1.0] * len(each.columns), COLUMNS):
+                out += [*_block(part), ""]
     out += [f"{number}. {escape(text)}" for number, text in enumerate(table.footnotes, 1)]
     out += [""] if table.footnotes else []
     out += [f"- {escape(note)}" for note in table.notes]
@@ -37,10 +44,13 @@ def markdown(table: TableData) -> str:
 
 
 def _block(block: BlockData) -> list[str]:
-    names = [escape(f"{c.group} {c.name}".strip()) for c in block.columns]
-    out = [_row(["Method", "Source", *names]), _row(["---", "---", *["---:"] * len(names)])]
+    across = all(line.kind == "across" for line in block.lines)
+    first = [escape(block.stub)] if across else [escape(block.stub), "Source"]
+    names = [escape(f"{c.group} {c.name}".strip()) + _marks(c.marks) for c in block.columns]
+    out = [_row([*first, *names]), _row([*["---"] * len(first), *["---:"] * len(names)])]
     for line in block.lines:
-        out.append(_row([_label(line), SOURCES[line.kind], *(_entry(e) for e in line.entries)]))
+        source = [] if across else [SOURCES[line.kind]]
+        out.append(_row([_label(line), *source, *(_entry(e) for e in line.entries)]))
     return out
 
 
@@ -61,5 +71,10 @@ def _entry(entry: Entry) -> str:
         text = f"**{text}**"
     elif entry.rank == 2:
         text = f"<u>{text}</u>"
-    marks = "".join(f"<sup>{mark}</sup>" for mark in entry.marks)
-    return text + marks
+    if entry.delta:
+        text += f" ({escape(entry.delta)})"
+    return text + _marks(entry.marks)
+
+
+def _marks(marks: tuple[int, ...]) -> str:
+    return "".join(f"<sup>{mark}</sup>" for mark in marks)

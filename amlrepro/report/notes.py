@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from amlrepro.data.specs import DATASETS
 from amlrepro.metrics.bootstrap import DRAWS
+from amlrepro.metrics.compute import METRICS
 from amlrepro.models.registry import get_spec
 from amlrepro.report.cells import CellResult
 from amlrepro.suite.plan import Plan
+from amlrepro.suite.printed import PrintedTable
 
 METRIC_NOTES = {
     "oiou": "oIoU: sum of intersections over sum of unions of a split",
@@ -16,48 +18,68 @@ METRIC_NOTES = {
     "pr50": "P@X: share of samples with IoU of at least X",
     "ciou": "cIoU: as oIoU, a sentence rightly said to name nothing adding nothing",
     "giou": "gIoU: as mIoU, a sentence that names nothing counting 1 if the model says so, else 0",
+    "mean_of_five": "Avg. Metric: mean of the five metrics",
+    "oiou_drop": "drop: oIoU on whole pictures less oIoU on occluded ones, in points",
+    "jl_error": "JL error: Eq. 9 solved for epsilon, a formula and no measurement",
+    "alignment": "statistics of S (Eq. 7), as fractions of all patches",
+    "gt_coverage": "share of the patches inside the ground truth with S below the threshold, as a fraction",
+    "train_loss": "training loss, mean over the epoch",
+    "memory": "memory: what the device has reserved at its peak",
+    "time": "time: one pass over the training split",
 }
 
 
-def table_notes(plan: Plan, averaged: bool, results: Iterable[CellResult], readings: Sequence[str] = ()) -> list[str]:
-    """Notes of a table whose cells are `results`; averaged: it has an average column; readings: the experiment's."""
+def table_notes(
+    plan: Plan, tables: Sequence[PrintedTable], results: Iterable[CellResult], readings: Sequence[str] = ()
+) -> list[str]:
+    """Notes of a table of these blocks whose cells are `results`; readings: the experiment's own notes, on what each
+    number rests."""
     cells = list(results)
-    notes = [_metrics(cells), *_scoring(plan, cells), *_schedules(plan, cells), *readings, _marks()]
-    if averaged:
+    notes = [*_metrics(tables), *_scoring(plan, cells), *_schedules(plan, cells), *readings, *_marks(tables)]
+    if any(c.cell.op == "mean" for c in cells):
         notes.append(_averages(plan))
     if any(c.interval for c in cells):
         notes.append(_intervals(cells))
-    return notes + ([_smallness(plan)] if plan.watermark else _unverified(plan))
+    return notes + ([_smallness(plan)] if plan.watermark else _unverified(plan, tables))
 
 
-def _metrics(cells: list[CellResult]) -> str:
-    names = dict.fromkeys("pr50" if c.cell.metric.startswith("pr") else c.cell.metric for c in cells)
+def _metrics(tables: Sequence[PrintedTable]) -> list[str]:
+    found = dict.fromkeys(column.metric for table in tables for column in table.columns)
+    scored = any(name in METRICS for name in found)
+    names = dict.fromkeys("pr50" if name.startswith("pr") else name for name in found)
     known = [METRIC_NOTES[name] for name in names if name in METRIC_NOTES]
-    return f"In percent. {'; '.join(known)}. A sample is one picture with one sentence."
+    before, after = ("In percent. ", " A sample is one picture with one sentence.") if scored else ("", "")
+    text = "; ".join(known)
+    return [f"{before}{text[0].upper() if not scored else text[0]}{text[1:]}.{after}"] if text else []
 
 
 def _scoring(plan: Plan, cells: list[CellResult]) -> list[str]:
     """Resolution, checkpoint and split owner of our numbers, or of what would be scored."""
-    datasets = dict.fromkeys(r.eval.dataset for c in cells for r in c.cell.evaluations)
-    owners = {r.eval.dataset: r.eval.split_by for c in cells for r in c.cell.evaluations}
-    owners |= {r.eval.dataset: c.split_by for c in cells if c.split_by for r in c.cell.evaluations}
-    splits = ", ".join(f"{DATASETS[d].title} ({owners[d] or DATASETS[d].default})" for d in datasets)
+    cells = [c for c in cells if c.cell.evaluations]
+    requests = [(c, r) for c in cells for r in c.cell.evaluations]
+    owners = {r.eval.dataset: r.eval.split_by for _, r in requests}
+    owners |= {r.eval.dataset: c.split_by for c, r in requests if c.split_by}
+    splits = ", ".join(f"{DATASETS[d].title} ({owner or DATASETS[d].default})" for d, owner in owners.items())
     if not splits:
         return []
-    models = dict.fromkeys(_model(plan, c) for c in cells if c.cell.requests)
-    how = "; ".join(_how(name, [c for c in cells if c.cell.requests and _model(plan, c) == name]) for name in models)
+    models = dict.fromkeys(_model(plan, c) for c in cells)
+    how = "; ".join(_how(name, [c for c in cells if _model(plan, c) == name]) for name in models)
     return [f"Ours: {how}. Splits by owner: {splits}."]
 
 
 def _how(model: str, cells: list[CellResult]) -> str:
     """Checkpoints and resolution of one model's numbers."""
-    at = sorted({c.scored_at for c in cells if c.scored_at and c.cell.kind == "measured"})
+    at = sorted({c.scored_at for c in cells if c.scored_at})
     epochs = sorted({e for c in cells for e in c.epochs})
-    rules = sorted({r.eval.checkpoint for c in cells for r in c.cell.evaluations})
+    rules = sorted({r.eval.checkpoint for c in cells for r in c.cell.evaluations}, key=_by_number)
     when = f" (epoch {', '.join(map(str, epochs))})" if epochs else ""
     sizes = [text if "own size" in text else f"{text} pixels" for text in at]
     size = f"scored at {' and '.join(sizes)}" if at else "not scored yet"
     return f"{get_spec(model).title}: checkpoint {', '.join(rules)}{when}, {size}"
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    return len(name), name
 
 
 def _model(plan: Plan, result: CellResult) -> str:
@@ -84,21 +106,31 @@ def _schedules(plan: Plan, cells: list[CellResult]) -> list[str]:
     return out
 
 
-def _marks() -> str:
-    return (
-        "Per column, bold is best and underlined second best, at the digits shown: once among cited and printed rows, "
-        "once among ours. Cited rows (grey) come from other papers; an asterisk marks a baseline that the paper's "
-        "authors ran; a double dagger a method built on a large language model."
-    )
+def _marks(tables: Sequence[PrintedTable]) -> list[str]:
+    """What type and marks mean, of those that occur."""
+    rows = [row for table in tables for row in table.rows if not table.own]
+    out = []
+    if any(column.metric in METRICS for table in tables for column in table.columns):
+        out.append(
+            "Per column, bold is best and underlined second best of at least three, at the digits shown: once among "
+            "cited and printed rows, once among ours."
+        )
+    if any(row.kind == "cited" for row in rows):
+        out.append("Cited rows (grey) come from other papers.")
+    if any(row.label.endswith("*") for row in rows):
+        out.append("An asterisk marks a baseline that the paper's authors ran.")
+    if any(row.attrs.get("llm_based") for row in rows):
+        out.append("A double dagger marks a method built on a large language model.")
+    if any(row.delta for row in rows):
+        out.append("Differences in brackets are those to the first row of a group.")
+    return [" ".join(out)] if out else []
 
 
 def _averages(plan: Plan) -> str:
-    text = "Averages are means of unrounded cells and stand only where every split is there"
+    text = "Averages are means of unrounded cells and stand only where every part is there"
     if plan.watermark:
         return text + "."
-    return (
-        f"{text}; their differences are taken from the mean of the row's printed cells, not from the printed average."
-    )
+    return f"{text}; their differences are taken from the mean of the printed cells, not from the printed average."
 
 
 def _intervals(cells: list[CellResult]) -> str:
@@ -116,8 +148,10 @@ def _smallness(plan: Plan) -> str:
     )
 
 
-def _unverified(plan: Plan) -> list[str]:
+def _unverified(plan: Plan, tables: Sequence[PrintedTable]) -> list[str]:
     """What the design demands while neither the reading nor the harness has been confirmed."""
+    if all(table.own for table in tables):
+        return []
     out = ["Differences are stated, not judged; no claim is made that a number is or is not reproduced."]
     if plan.profile != "paper":
         out.append(f"Profile {plan.profile}: not the paper's schedule, so differences contain that of the schedules.")

@@ -2,70 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
 
-from amlrepro.aml.presets import describe
-from amlrepro.config import RunConfig
 from amlrepro.metrics.compute import METRICS
-from amlrepro.models.registry import get_spec
-from amlrepro.report.cells import CellResult, block_cells, row_config
+from amlrepro.report.cells import CellResult, block_cells
 from amlrepro.report.checks import CheckResult, check_results
+from amlrepro.report.errata import Footnotes
+from amlrepro.report.headers import Column, LineKind, columns_of, stub_of
+from amlrepro.report.lines import DASH, Entry, Line, block_lines
 from amlrepro.report.masking import masking_notes
 from amlrepro.report.notes import table_notes
 from amlrepro.suite.experiment import Block, Experiment
 from amlrepro.suite.plan import Plan
-from amlrepro.suite.printed import PrintedColumn, PrintedRow, PrintedTable
+from amlrepro.suite.printed import PrintedTable
 from amlrepro.suite.store import Store
 
-LineKind = Literal["cited", "printed", "here", "difference", "interval"]
-DASH = "–"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One place in a line. text: as shown, without marks; rank: 1 best, 2 second; marks: numbers of footnotes.
-
-    short: a narrower text, where `text` is wide (intervals).
-    """
-
-    text: str
-    number: float | None = None
-    rank: int | None = None
-    marks: tuple[int, ...] = ()
-    short: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a table.
-
-    cited: from another paper; printed: the paper's own number of a method; here: ours; difference: ours minus
-    printed; interval: around ours. label: the method; detail: preset and seeds of `here` lines. llm: built on a large
-    language model.
-    """
-
-    kind: LineKind
-    row: str
-    label: str
-    entries: tuple[Entry, ...]
-    detail: str = ""
-    llm: bool = False
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: `group` (data set) above `name` (split)."""
-
-    key: str
-    group: str
-    name: str
-    derived: bool
+__all__ = ["DASH", "BlockData", "Column", "Entry", "Line", "LineKind", "TableData", "build_table", "parts", "turned"]
 
 
 @dataclass(frozen=True)
 class BlockData:
-    """One block: a table of its own on narrow media."""
+    """One block: a table of its own on narrow media.
+
+    printed: rows, columns and the paper's numbers (none of them in a table of our own, `printed.own`). metric: titles
+    of what is in it. transpose: reads better with its columns as lines (see `turned`). stub: the header above the names
+    of the lines.
+    """
 
     id: str
     title: str
@@ -74,11 +39,14 @@ class BlockData:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     cells: dict[tuple[str, str], CellResult]
+    transpose: bool = False
+    stub: str = "Method"
 
 
 @dataclass(frozen=True)
 class TableData:
-    """A whole table. notes: sentences under it; footnotes: text of mark 1, 2, ... in order."""
+    """A whole table. printed_in: "Table 12", "Figure 4(b)", nothing where the paper has no such table. notes: sentences
+    under it; footnotes: text of mark 1, 2, ... in order."""
 
     id: str
     title: str
@@ -92,18 +60,10 @@ class TableData:
     notes: tuple[str, ...]
     footnotes: tuple[str, ...]
 
-
-@dataclass
-class Footnotes:
-    """Footnotes of a table, each text once, numbered in order of appearance."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def mark(self, text: str) -> int:
-        """The number of a footnote with this text."""
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text) + 1
+    @property
+    def heading(self) -> str:
+        """Where the paper prints it, and what it shows."""
+        return f"{self.printed_in}: {self.title}" if self.printed_in else self.title
 
 
 def build_table(store: Store, plan: Plan, experiment: Experiment) -> TableData:
@@ -111,10 +71,11 @@ def build_table(store: Store, plan: Plan, experiment: Experiment) -> TableData:
     footnotes = Footnotes()
     blocks = tuple(_block(store, plan, experiment, block, footnotes) for block in experiment.blocks)
     results = [result for block in blocks for result in block.cells.values()]
+    printed = [block.printed for block in blocks if not block.printed.own]
     return TableData(
         id=experiment.id,
         title=experiment.title,
-        printed_in=experiment.blocks[0].table().printed_in.partition(",")[0],
+        printed_in=printed[0].printed_in.partition(",")[0] if printed else _place(experiment.id),
         profile=plan.profile,
         preset=plan.preset,
         watermark=plan.watermark,
@@ -122,134 +83,75 @@ def build_table(store: Store, plan: Plan, experiment: Experiment) -> TableData:
         blocks=blocks,
         checks=tuple(check_results(store, plan, experiment.id)),
         notes=(
-            *table_notes(plan, _averaged(blocks), results, experiment.notes),
+            *table_notes(plan, [block.printed for block in blocks], results, experiment.notes),
             *masking_notes(store, plan, results),
         ),
         footnotes=tuple(footnotes.texts),
     )
 
 
-def _averaged(blocks: tuple[BlockData, ...]) -> bool:
-    return any(column.derived for block in blocks for column in block.columns)
+def _place(experiment: str) -> str:
+    """Where the paper shows what a file of that name makes: `figure4a` is Figure 4(a); nothing for other names."""
+    found = re.fullmatch(r"(table|figure)(\d+)([a-z]?)", experiment)
+    return f"{found[1].title()} {found[2]}" + (f"({found[3]})" if found[3] else "") if found else ""
 
 
 def _block(store: Store, plan: Plan, experiment: Experiment, block: Block, footnotes: Footnotes) -> BlockData:
     table = block.table()
+    columns = columns_of(table, footnotes)
     cells = block_cells(store, plan, experiment.id, block.id)
-    lines: list[Line] = []
-    for row in table.rows:
-        lines.append(_printed_line(table, row, footnotes))
-        if row.key in block.rows:
-            mine = [cells[row.key, c.key] for c in table.columns]
-            lines += _our_lines(plan, block, row, mine, footnotes)
-    ranked = _rank(_rank(lines, table, ("cited", "printed")), table, ("here",))
-    columns = tuple(_column(c) for c in table.columns)
-    return BlockData(block.id, block.title, METRICS[block.metric].title, table, columns, tuple(ranked), cells)
-
-
-def _column(column: PrintedColumn) -> Column:
-    """`RefCOCO+ testA` is split `testA` of group `RefCOCO+`."""
-    group, _, name = column.header.rpartition(" ") if column.split else ("", "", column.header)
-    return Column(column.key, group, name, column.derived)
-
-
-def _printed_line(table: PrintedTable, row: PrintedRow, footnotes: Footnotes) -> Line:
-    entries = []
-    for column in table.columns:
-        number = row.values[column.key]
-        errata = [e for e in table.errata_of(row.key, column.key) if e.field == "values"]
-        marks = tuple(footnotes.mark(erratum_note(e.printed, e.recomputed, e.see, column)) for e in errata)
-        entries.append(Entry(DASH if number is None else number.text, number, marks=marks))
-    kind: LineKind = "cited" if row.kind == "cited" else "printed"
-    return Line(kind, row.key, row.label, tuple(entries), llm=bool(row.attrs.get("llm_based", False)))
-
-
-def erratum_note(printed: object, recomputed: object, see: str, column: PrintedColumn) -> str:
-    """What a footnote says of a printed number that the paper itself contradicts."""
-    shown = [value.text if hasattr(value, "text") else str(value) for value in (printed, recomputed)]
-    what = "the mean of the row's printed cells is" if column.derived else "the paper's own numbers give"
-    return f"printed as {shown[0]}; {what} {shown[1]} (audit {see})"
-
-
-def _our_lines(plan: Plan, block: Block, row: PrintedRow, cells: list[CellResult], footnotes: Footnotes) -> list[Line]:
-    config = row_config(plan, cells)
-    spec = block.rows[row.key]
-    label = spec.label or get_spec(spec.model).title + ("" if spec.preset == "baseline" else "+AML")
-    preset = _named(config) if config else (cells[0].cell.preset or spec.preset)
-    detail = f"{preset}, {_seeds_text(cells)}"
-    here = tuple(_entry(c, footnotes) for c in cells)
-    lines = [Line("here", row.key, label, here, detail)]
-    if any(c.difference is not None for c in cells):
-        lines.append(Line("difference", row.key, "ours − printed", tuple(_difference(c) for c in cells)))
-    if any(c.interval is not None for c in cells):
-        lines.append(Line("interval", row.key, "95 % interval", tuple(_interval(c) for c in cells)))
-    return lines
-
-
-def _named(config: RunConfig) -> str:
-    """The preset, and where a model offers several readings of its early features, which one was taken."""
-    text = describe(config)
-    several = len(get_spec(config.model.name).pmme_features) > 1
-    named = config.strategy != "aml" or "features" in text
-    return text if named or not several else f"{text}, features {config.pmme.features}"
-
-
-def _seeds_text(cells: list[CellResult]) -> str:
-    counts = sorted({len(c.seeds) for c in cells if not c.cell.parts and c.cell.kind == "measured"})
-    if not counts or counts == [0]:
-        return "no seed yet"
-    span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{span} seed" + ("" if counts[-1] == 1 else "s")
-
-
-def _entry(cell: CellResult, footnotes: Footnotes) -> Entry:
-    marks = (footnotes.mark(cell.reason),) if cell.reason else ()
-    if cell.value is None:
-        return Entry(DASH, marks=marks)
-    return Entry(f"{cell.value:.2f}", cell.value, marks=marks)
-
-
-def _difference(cell: CellResult) -> Entry:
-    if cell.difference is None:
-        return Entry("")
-    return Entry(f"{cell.difference:+.2f}".replace("-", "−"), cell.difference)
-
-
-def _interval(cell: CellResult) -> Entry:
-    if cell.interval is None:
-        return Entry("")
-    low, high = cell.interval.low, cell.interval.high
-    return Entry(f"{low:.2f}–{high:.2f}", short=(f"{low:.1f}", f"{high:.1f}"))
-
-
-def _rank(lines: list[Line], table: PrintedTable, kinds: tuple[LineKind, ...]) -> list[Line]:
-    """Mark best and second best per column among lines of these kinds, by the digits shown; ties share a rank.
-
-    Nothing is marked in a column with fewer than two numbers.
-    """
-    out = list(lines)
-    pool = [k for k, line in enumerate(lines) if line.kind in kinds]
-    for j, column in enumerate(table.columns):
-        sign = {"higher": -1.0, "lower": 1.0, "none": 0.0}[column.better]
-        shown = {k: float(lines[k].entries[j].text) for k in pool if lines[k].entries[j].number is not None}
-        order = sorted({sign * value for value in shown.values()})
-        if not sign or len(shown) < 2:
-            continue
-        for k, value in shown.items():
-            rank = order.index(sign * value) + 1
-            if rank <= 2:
-                out[k] = _with_rank(out[k], j, rank)
-    return out
-
-
-def _with_rank(line: Line, column: int, rank: int) -> Line:
-    old = line.entries[column]
-    new = Entry(old.text, old.number, rank, old.marks, old.short)
-    return Line(
-        line.kind,
-        line.row,
-        line.label,
-        (*line.entries[:column], new, *line.entries[column + 1 :]),
-        line.detail,
-        line.llm,
+    lines = block_lines(plan, block, cells, footnotes)
+    names = dict.fromkeys(METRICS[c.metric].title if c.metric in METRICS else c.metric for c in table.columns)
+    return BlockData(
+        block.id, block.title, ", ".join(names), table, columns, lines, cells, block.transpose, stub_of(table)
     )
+
+
+def turned(block: BlockData) -> BlockData:
+    """The block with its columns as lines and its lines as columns, where it asks for that; else as it is.
+
+    A column that was a line keeps that line's kind; its group is the method, its name says whose number it is.
+    """
+    if not block.transpose:
+        return block
+    names = {"cited": "cited", "printed": "printed", "here": "ours", "difference": "ours − pr.", "interval": "95 %"}
+    labels = {line.row: line.label for line in reversed(block.lines)}
+    columns = [
+        Column(f"{line.row}.{line.kind}", labels[line.row], names[line.kind], False, kind=line.kind)
+        for line in block.lines
+    ]
+    lines = [
+        Line("across", column.key, f"{column.group} {column.name}".strip(), tuple(li.entries[j] for li in block.lines))
+        for j, column in enumerate(block.columns)
+    ]
+    return replace(block, columns=tuple(columns), lines=tuple(lines), transpose=False, stub="")
+
+
+def parts(block: BlockData, widths: Callable[[BlockData], list[float]], room: float) -> Iterator[BlockData]:
+    """The block as one or several, each with those columns that fit beside each other, in order.
+
+    widths: of each column; room: what they may take together. Columns are parted where print parts them, else evenly,
+    and a line that has nothing to say in a part (no difference, no interval) is left out there.
+    """
+    wide = dict(zip((c.key for c in block.columns), widths(block), strict=True))
+    for _, members in groupby(block.columns, key=lambda c: c.part):
+        own = list(members)
+        count = 1
+        while any(sum(wide[c.key] for c in some) > room for some in _even(own, count)) and count < len(own):
+            count += 1
+        for some in _even(own, count):
+            yield _with_columns(block, some)
+
+
+def _even(columns: list[Column], count: int) -> list[list[Column]]:
+    sizes = [len(columns) // count + (k < len(columns) % count) for k in range(count)]
+    return [columns[sum(sizes[:k]) : sum(sizes[: k + 1])] for k in range(count)]
+
+
+def _with_columns(block: BlockData, columns: list[Column]) -> BlockData:
+    if len(columns) == len(block.columns):
+        return block
+    places = [block.columns.index(column) for column in columns]
+    lines = [replace(line, entries=tuple(line.entries[j] for j in places)) for line in block.lines]
+    kept = [line for line in lines if line.kind not in ("difference", "interval") or any(e.text for e in line.entries)]
+    return replace(block, columns=tuple(columns), lines=tuple(kept))

@@ -7,26 +7,39 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amlrepro.report.tabledata import BlockData, Column, Entry, Line, TableData
+from amlrepro.report.headers import Column, LineKind
+from amlrepro.report.lines import Entry, Line
+from amlrepro.report.tabledata import BlockData, TableData, parts, turned
 
 WIDE = 118
+LABEL = 16
 _SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹ ")
-_STYLES = {"cited": "dim", "printed": "", "here": "cyan", "difference": "", "interval": "dim"}
+_STYLES: dict[LineKind, str] = {
+    "cited": "dim",
+    "printed": "",
+    "here": "cyan",
+    "difference": "",
+    "interval": "dim",
+    "across": "",
+}
 
 
 def terminal(table: TableData, width: int) -> list[RenderableType]:
-    """The table for a terminal of that many columns: one rich table a block; below 118 columns with short headers."""
+    """The table for a terminal of that many columns: one rich table a block, or several where it is too wide; below
+    118 columns with short headers."""
     wide = width >= WIDE
     out: list[RenderableType] = []
     if table.watermark:
         out.append(Text(f"{table.stamp}: {table.watermark}", style="bold yellow"))
-    out.append(Text(f"{table.printed_in}: {table.title}", style="bold"))
+    out.append(Text(table.heading, style="bold"))
     out.append(Text(f"profile {table.profile}, masking preset {table.preset}", style="dim"))
     for block in table.blocks:
-        out += [Text(""), _block(block, wide)]
+        if block.lines and block.columns:
+            out += _pieces(turned(block), _details(block), width, wide)
     out.append(Text(""))
-    out += [Text(f"{_superscript([n])} {text}") for n, text in enumerate(table.footnotes, 1)]
-    short = [] if wide else ["RC, RC+, RCg: RefCOCO, RefCOCO+, RefCOCOg."]
+    out += [Text(f"{_superscript((n,))} {text}") for n, text in enumerate(table.footnotes, 1)]
+    shortened = not wide and any("RefCOCO" in c.group for block in table.blocks for c in block.columns)
+    short = ["RC, RC+, RCg: RefCOCO, RefCOCO+, RefCOCOg."] if shortened else []
     out += [Text(note, style="dim") for note in (*short, *table.notes)]
     for check in table.checks:
         style = {"pass": "bold green", "fail": "bold red"}.get(check.verdict, "bold yellow")
@@ -34,12 +47,21 @@ def terminal(table: TableData, width: int) -> list[RenderableType]:
     return out
 
 
-def _block(block: BlockData, wide: bool) -> Table:
+def _pieces(block: BlockData, details: str | None, width: int, wide: bool) -> list[RenderableType]:
+    pieces = list(parts(block, lambda each: _widths(each, wide), width - LABEL - 2))
+    out: list[RenderableType] = []
+    for number, piece in enumerate(pieces):
+        caption = details if number == len(pieces) - 1 else None
+        out += [Text(""), _block(piece, block.title if number == 0 else None, caption, wide)]
+    return out
+
+
+def _block(block: BlockData, title: str | None, caption: str | None, wide: bool) -> Table:
     out = Table(
-        title=block.title,
+        title=title,
         title_justify="left",
         title_style="bold",
-        caption=_details(block),
+        caption=caption,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -47,23 +69,34 @@ def _block(block: BlockData, wide: bool) -> Table:
         collapse_padding=True,
         pad_edge=False,
     )
-    out.add_column("\nmethod", overflow="fold", min_width=16)
+    out.add_column(f"\n{block.stub.lower()}", overflow="fold", min_width=LABEL)
     for column in block.columns:
         out.add_column(_header(column, wide), justify="right", no_wrap=True)
     for line in block.lines:
-        out.add_row(_label(line), *(_entry(e, line, wide) for e in line.entries), style=_STYLES[line.kind])
+        cells = [_entry(e, c.kind or line.kind, wide) for e, c in zip(line.entries, block.columns, strict=True)]
+        out.add_row(_label(line), *cells, style=_STYLES[line.kind])
+    return out
+
+
+def _widths(block: BlockData, wide: bool) -> list[float]:
+    """Characters that each column takes, the space after it included."""
+    out = []
+    for j, column in enumerate(block.columns):
+        shown = [_entry(line.entries[j], column.kind or line.kind, wide).plain for line in block.lines]
+        texts = [*_header(column, wide).split("\n"), *(piece for text in shown for piece in text.split("\n"))]
+        out.append(1.0 + max(map(len, texts)))
     return out
 
 
 def _details(block: BlockData) -> str | None:
     """Presets and seeds of our rows, said below the block, where there is room."""
-    parts = [f"{line.label} ({line.detail})" for line in block.lines if line.detail]
-    return "ours: " + "; ".join(parts) if parts else None
+    said = dict.fromkeys(f"{line.label} ({line.detail})" for line in block.lines if line.detail)
+    return "ours: " + "; ".join(said) if said else None
 
 
 def _header(column: Column, wide: bool) -> str:
     group = column.group if wide else column.group.replace("RefCOCO", "RC")
-    return f"{group}\n{column.name}"
+    return f"{group}\n{column.name}{_superscript(column.marks)}"
 
 
 def _label(line: Line) -> Text:
@@ -74,13 +107,15 @@ def _label(line: Line) -> Text:
     return Text(line.label + ("‡" if line.llm else ""))
 
 
-def _entry(entry: Entry, line: Line, wide: bool) -> Text:
+def _entry(entry: Entry, kind: LineKind, wide: bool) -> Text:
     shown = entry.text
     if entry.short:
         shown = f"{entry.short[0]}–{entry.short[1]}" if wide else "\n".join(entry.short)
-    text = Text(shown, style={1: "bold", 2: "underline"}.get(entry.rank or 0, ""))
+    text = Text(shown, style={1: "bold", 2: "underline"}.get(entry.rank or 0, _STYLES[kind]))
+    if entry.delta:
+        text.append(f"({entry.delta})" if wide else f"\n({entry.delta})", style="not bold not underline")
     return text.append(_superscript(entry.marks), style="not bold not underline") if entry.marks else text
 
 
-def _superscript(marks: list[int] | tuple[int, ...]) -> str:
+def _superscript(marks: tuple[int, ...]) -> str:
     return ",".join(map(str, marks)).translate(_SUPERSCRIPTS)

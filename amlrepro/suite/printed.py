@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -70,7 +71,11 @@ class PrintedRow:
 
 @dataclass(frozen=True)
 class Erratum:
-    """A printed number or header that the paper itself contradicts; `see` names the audit entry."""
+    """A printed number or header that the paper itself contradicts; `see` names the audit entry.
+
+    row: `*` for the header of a column, which concerns all rows. column: one, several joined by "and", or with `*` for
+    all that begin alike.
+    """
 
     row: str
     column: str
@@ -78,6 +83,10 @@ class Erratum:
     printed: Any
     recomputed: Any
     see: str
+
+    def names(self, column: str) -> bool:
+        """Whether this is about that column."""
+        return any(fnmatchcase(column, pattern) for pattern in self.column.split(" and "))
 
 
 @dataclass(frozen=True)
@@ -110,8 +119,8 @@ class PrintedTable:
         return self.row(row).values[self.column(column).key]
 
     def errata_of(self, row: str, column: str) -> tuple[Erratum, ...]:
-        """Errata of one cell."""
-        return tuple(e for e in self.errata if e.row == row and e.column == column)
+        """Errata of one cell, those of its whole column included."""
+        return tuple(e for e in self.errata if e.row in (row, "*") and e.names(column))
 
 
 def load_printed(key: str) -> PrintedTable:
