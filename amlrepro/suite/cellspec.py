@@ -23,12 +23,12 @@ Operation = Literal["mean", "difference", "percent_more", "percent_less"]
 class ProbeSpec(Strict):
     """The probe that a cell or figure reads; what else it needs (checkpoint) comes from the cell.
 
-    on: data set of the pairs; split: theirs. method: the preset whose S is measured on a row that has none (Q37); `aml`
+    dataset, split: of the pairs. method: the preset whose S is measured on a row that has none (Q37); `aml`
     is the command's. set: dotted keys (`afm.tau`) that the measurement takes other than the run.
     """
 
     kind: ProbeKind
-    on: str | None = None
+    dataset: str | None = None
     split: str | None = None
     pairs: int | None = None
     steps: int | None = None

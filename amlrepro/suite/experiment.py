@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -129,7 +130,7 @@ class Experiment(Strict):
 
     id: str
     title: str
-    blocks: list[Block]
+    blocks: list[Block] = Field(default_factory=list)
     checks: dict[str, Check] = Field(default_factory=dict)
     figures: list[FigureSpec] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
@@ -144,8 +145,15 @@ class Experiment(Strict):
 
 
 def experiment_names() -> list[str]:
-    """Ids of all experiments, sorted as a reader would (`table2` before `table10`)."""
-    return sorted((path.stem for path in experiments_folder().glob("*.yaml")), key=lambda name: (len(name), name))
+    """Ids of all experiments in reading order: tables, then figures, by number."""
+    names = (path.stem for path in experiments_folder().glob("*.yaml"))
+    return sorted(names, key=_reading_order)
+
+
+def _reading_order(name: str) -> tuple[bool, list[str | int]]:
+    """Tables before figures, numbers as numbers."""
+    parts = re.split(r"(\d+)", name)
+    return name.startswith("figure"), [int(part) if part.isdecimal() else part for part in parts]
 
 
 def load_experiment(name: str) -> Experiment:
@@ -208,8 +216,11 @@ def verify(experiment: Experiment, where: object) -> None:
         _require_row(experiment.block(check.block), check.row, f"{where}: checks")
     for figure in experiment.figures:
         if figure.kind != "gallery":
-            for row_key in figure.rows:
-                experiment.block(figure.block).table().row(row_key)
+            keys = figure.rows
+            if figure.kind == "radar" and figure.groups:
+                keys = [f"{group}__{row}" for group in figure.groups for row in figure.rows]
+            for key in keys:
+                experiment.block(figure.block).table().row(key)
 
 
 def _require_row(block: Block, row: str, where: object) -> None:

@@ -166,7 +166,7 @@ class _Builder:
         """Why the data that a cell is measured on cannot be used; None when they can."""
         dataset, split = spec.dataset, spec.split
         if spec.probe is not None:
-            dataset, split = spec.probe.on, spec.probe.split
+            dataset, split = spec.probe.dataset, spec.probe.split
         if spec.history is not None or dataset is None or split is None:
             return None
         check_split(dataset, split)
@@ -186,7 +186,9 @@ class _Builder:
         if spec.method is not None or spec.set:
             measuring = row if spec.method is None else row.model_copy(update={"preset": spec.method})
             method = self._config(measuring, run.config.data.train, run.config.seed).with_changes(spec.set)
-        probe = resolve_probe(spec, run.config, method, checkpoint, self.inputs)
+        probe = resolve_probe(
+            spec, run.config, method, checkpoint, self.inputs, self.profile.scale.get("probe.steps", 1.0)
+        )
         if probe not in run.probes:
             run.probes.append(probe)
         return ProbeRequest(run.run_id, probe)
@@ -237,14 +239,14 @@ class _Builder:
                 requests[key] = tuple(r for r in chosen.requests if isinstance(r, ProbeRequest))
         elif isinstance(spec, MapsFigure):
             source = CellSpec(
-                checkpoint=spec.checkpoint, dataset=spec.probe.on, split=spec.probe.split, probe=spec.probe
+                checkpoint=spec.checkpoint, dataset=spec.probe.dataset, split=spec.probe.split, probe=spec.probe
             )
             for key in spec.rows:
                 row = experiment.block(spec.block).rows[key]
                 reason = self._unusable(row, source)
                 runs: list[PlannedRun] = []
                 if reason is None:
-                    runs, reason = self._runs(row, str(spec.probe.on), f"{experiment.id}/{spec.id}/{key}", source)
+                    runs, reason = self._runs(row, str(spec.probe.dataset), f"{experiment.id}/{spec.id}/{key}", source)
                 if reason is not None:
                     return PlannedFigure(experiment.id, spec, reason=reason)
                 requests[key] = tuple(self._probe(run, row, spec.probe, spec.checkpoint) for run in runs[:1])
@@ -340,4 +342,4 @@ def _weights_of(experiment: Experiment) -> Iterable[tuple[RowSpec, str, str]]:
         if isinstance(figure, MapsFigure):
             for key in figure.rows:
                 row = experiment.block(figure.block).rows[key]
-                yield row, str(figure.probe.on) if row.train == OWN else row.train, figure.checkpoint
+                yield row, str(figure.probe.dataset) if row.train == OWN else row.train, figure.checkpoint
