@@ -246,3 +246,43 @@ def test_an_evaluated_run_keeps_records_and_what_they_are_of(root: Path, tmp_pat
     assert state["best"]["oiou"] == pytest.approx(
         read_json(run.eval_meta(first.eval_id))["summary"]["metrics"]["oiou"]["value"]
     )
+
+
+def test_perturbed_evaluations_of_a_run(root: Path, tmp_path: Path) -> None:
+    run, config = RunDir(tmp_path / "run"), tiny_config(root, **{"train.horizon": 1})
+    train(config, run)
+    clean = EvalConfig(dataset="refcoco", split="val")
+    changes: tuple[dict[str, Any], ...] = (
+        {},
+        {"perturbation": "haze"},
+        {"perturbation": "haze", "severity": 5},
+        {"perturbation": "occlude_50"},
+        {"split": "train"},
+    )
+    evaluations = [clean.model_copy(update=change) for change in changes]
+    assert len({evaluation.eval_id for evaluation in evaluations}) == 5
+    for evaluation in evaluations:
+        evaluate_run(run, config, evaluation)
+    metas = [read_json(run.eval_meta(evaluation.eval_id)) for evaluation in evaluations]
+    assert "perturbed_by" not in metas[0]
+    assert metas[1]["perturbed_by"] == {"title": "Haze", "stage": "picture", "parameters": {"opacity": 0.5}}
+    assert metas[3]["perturbed_by"]["parameters"] == {"share": 0.5}
+    targets = {tuple(Records.read(run.eval_records(e.eval_id)).target_area.tolist()) for e in evaluations[:4]}
+    assert len(targets) == 1
+    # images 1 to 5 are train, 6 to 10 val
+    assert [meta["train_images"] for meta in metas] == [[], [], [], [], [1, 2, 3, 4, 5]]
+    assert not any("train_images_unknown" in meta for meta in metas)
+
+
+def test_perturbed_pictures_reach_the_model(root: Path, tokenizer: Tokenizer) -> None:
+    areas = []
+    for name in (None, "haze", "lowlight", "occlude_50"):
+        evaluation = EvalConfig(dataset="refcoco", split="val", perturbation=name)
+        data = open_evaluation(tiny_config(root), evaluation, tokenizer, SPEC.protocol)
+        model = BrightChannel()
+        areas.append(int(evaluate(model, data, "resized").predicted_area.sum()))
+        assert model.encoded == 5
+    clean, hazy, dark, hidden = areas
+    # foreground is what is bright: all of it in the haze, little in the dark, half where half is zero
+    assert hazy > clean > dark
+    assert 0.3 * clean < hidden < 0.75 * clean

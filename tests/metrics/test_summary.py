@@ -109,3 +109,76 @@ def test_undefined_metric_is_null_not_nan(tmp_path: Path) -> None:
     assert "NaN" not in meta.read_text()
     assert read_metric(meta, "oiou").value is None
     assert read_metric(meta, "oiou").interval is None
+
+
+def with_training_images(meta: Path, train_images: list[int] | None, **more: str) -> Path:
+    write_json(meta, {**read_json(meta), "train_images": train_images, **more})
+    return meta
+
+
+def test_unseen_images_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = [(1, 5, 10), (2, 9, 10), (1, 0, 30), (3, 1, 10)]
+    meta = with_training_images(write_evaluation(tmp_path, counts), [1, 7])
+    write_summary(meta)
+    monkeypatch.setattr(Records, "read", no_records)
+    found = read_metric(meta, "oiou", "unseen")
+    # images 2 and 3: 10 of 20 pixels; draws give 9 of 10, 1 of 10 or both
+    assert (found.value, found.samples, found.images, found.reason) == (50.0, 2, 2, None)
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == (10.0, 90.0)
+    everything = read_metric(meta, "oiou")
+    assert (everything.value, everything.samples, everything.images) == (25.0, 4, 3)
+    sums = read_image_sums(meta, ["oiou"], "unseen")
+    assert (sums.image_id.tolist(), sums.samples) == ([2, 3], 2)
+    assert [array.tolist() for array in sums.terms["oiou"]] == [[9.0, 1.0], [10.0, 10.0]]
+    assert read_image_sums(meta, ["oiou"]).image_id.tolist() == [1, 2, 3]
+
+
+def test_unseen_is_everything_where_nothing_was_seen(tmp_path: Path) -> None:
+    meta = with_training_images(write_evaluation(tmp_path, [(1, 5, 10), (2, 9, 10)]), [])
+    assert read_metric(meta, "miou", "unseen") == read_metric(meta, "miou")
+    assert read_image_sums(meta, ["miou"], "unseen").image_id.tolist() == [1, 2]
+
+
+def test_why_there_is_no_unseen_subset(tmp_path: Path) -> None:
+    meta = write_evaluation(tmp_path, [(1, 5, 10)])
+    old = read_metric(meta, "oiou", "unseen")
+    assert (old.value, old.samples) == (None, 0)
+    assert "before training images were noted" in str(old.reason)
+    with_training_images(meta, None, train_images_unknown="an official checkpoint")
+    assert read_metric(meta, "oiou", "unseen").reason == "an official checkpoint"
+    with pytest.raises(summary.UserError, match="an official checkpoint"):
+        read_image_sums(meta, ["oiou"], "unseen")
+    assert read_metric(meta, "oiou").value == 50.0
+    with_training_images(meta, [1])
+    nothing = read_metric(meta, "oiou", "unseen")
+    assert (nothing.value, nothing.interval) == (None, None)
+    assert nothing.reason == "all its images are in the training split"
+
+
+def test_other_training_images_make_the_subset_stale(tmp_path: Path) -> None:
+    meta = with_training_images(write_evaluation(tmp_path, [(1, 5, 10), (2, 9, 10)]), [1])
+    assert read_metric(meta, "oiou", "unseen").value == 90.0
+    with_training_images(meta, [2])
+    assert read_image_sums(meta, ["oiou"], "unseen").image_id.tolist() == [1]
+    assert read_metric(meta, "oiou", "unseen").value == 50.0
+
+
+def test_a_summary_without_the_subset_or_a_metric_is_completed(tmp_path: Path) -> None:
+    meta = write_evaluation(tmp_path, [(1, 5, 10), (2, 9, 10)])
+    write_summary(meta)
+    with_training_images(meta, [1])
+    assert read_metric(meta, "oiou", "unseen").value == 90.0
+    assert read_metric(meta, "pr90_strict", "unseen").value == 0.0
+    assert read_json(meta)["summary"]["unseen"]["metrics"].keys() == read_json(meta)["summary"]["metrics"].keys()
+
+
+def test_the_subset_of_a_store_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = with_training_images(write_evaluation(tmp_path, [(1, 5, 10), (2, 9, 10)]), [1])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise summary.UserError("cannot write here")
+
+    monkeypatch.setattr(summary, "write_json", refuse)
+    assert read_metric(meta, "oiou", "unseen").value == 90.0
+    assert read_image_sums(meta, ["oiou"], "unseen").samples == 1
