@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from amlrepro.aml.strategies import build_strategy
 from amlrepro.config import RunConfig, dump_config, parse_config
+from amlrepro.data.batch import Batch
 from amlrepro.data.loader import open_training
 from amlrepro.engine import checkpoint, provenance
 from amlrepro.engine.history import Journal, Stopwatch, Totals, memory_mb
 from amlrepro.engine.numerics import choose_precision, seed_torch, set_up_process
-from amlrepro.engine.optim import build_optimizer
+from amlrepro.engine.optim import build_optimizer, clip_gradients, lr_factor, set_rate
 from amlrepro.engine.signals import StopSignals
 from amlrepro.engine.validation import open_validation
 from amlrepro.errors import UserError
@@ -75,6 +77,21 @@ class Session:
             self._save_weights("epoch0")
         for watch in (self.window_watch, self.epoch_watch):
             watch.resume()
+
+    def update(self, batch: Batch) -> tuple[Tensor, Tensor, float]:
+        """One optimiser step on a batch: its loss, the gradient norm before clipping (scalars) and the largest rate."""
+        seed_torch(self.config.seed, "update", batch.update)
+        rate = set_rate(self.optimizer, lr_factor(batch.update, self.total, self.config.train))
+        with self.precision.autocast():
+            loss = self.strategy.losses(self.model, batch.to(self.device))["loss"]
+        scaler = self.precision.scaler
+        torch.autograd.backward(scaler.scale(loss))
+        scaler.unscale_(self.optimizer)
+        norm = clip_gradients(self.optimizer, self.config.train.clip)
+        scaler.step(self.optimizer)
+        scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss, norm, rate
 
     def after_update(self, loss: Tensor, norm: Tensor, rate: float) -> None:
         """Count one update; write a `step` row when a window is full. Raises `UserError` when training has diverged."""

@@ -6,12 +6,8 @@ import os
 import shutil
 from typing import Any
 
-import torch
-
 from amlrepro.config import RunConfig
 from amlrepro.engine.history import Heartbeat, Journal, Observer
-from amlrepro.engine.numerics import seed_torch
-from amlrepro.engine.optim import clip_gradients, lr_factor, set_rate
 from amlrepro.engine.session import Session
 from amlrepro.engine.signals import StopSignals
 from amlrepro.rundir import RunDir
@@ -28,24 +24,11 @@ def train(config: RunConfig, run: RunDir, observer: Observer | None = None) -> N
     journal = Journal(run, observer)
     with journal.reporting(), StopSignals() as signals:
         session = Session(config, run, journal)
-        model, strategy, optimizer = session.model, session.strategy, session.optimizer
-        precision, scaler = session.precision, session.precision.scaler
         session.begin()
         session.close_epoch(signals)
 
         for batch in signals.until_received(session.data.batches(session.step, session.stop)):
-            seed_torch(config.seed, "update", batch.update)
-            rate = set_rate(optimizer, lr_factor(batch.update, session.total, config.train))
-            with precision.autocast():
-                loss = strategy.losses(model, batch.to(session.device))["loss"]
-            torch.autograd.backward(scaler.scale(loss))
-            scaler.unscale_(optimizer)
-            norm = clip_gradients(optimizer, config.train.clip)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-
-            session.after_update(loss, norm, rate)
+            session.after_update(*session.update(batch))
             session.close_epoch(signals)
             session.save_if_due()
 

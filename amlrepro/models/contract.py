@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from amlrepro.models.spec import Protocol
 
@@ -118,6 +120,12 @@ class RISModel(nn.Module, ABC):
         channels, sigmoid of one; models that mean something else by their logits override."""
         logits = output.logits.float()
         return logits.softmax(1)[:, 1] if logits.shape[1] == 2 else logits[:, 0].sigmoid()
+
+    def score_maps(self, output: Output, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Z+ and Z- of Eq. 1, [B, H, W] float32 each at `size` (H, W): the logits of referent and background, upsampled
+        as `predict` does it, so that its mask is where Z+ > Z-. A model of one channel has Z- = 0 everywhere."""
+        logits = interpolate(output.logits.float(), size=(int(size[0]), int(size[1])), mode="bilinear")
+        return logits[:, -1], logits[:, 0] if logits.shape[1] == 2 else torch.zeros_like(logits[:, 0])
 
     def predict_no_target(self, output: Output) -> Tensor | None:
         """Whether each expression names nothing, [B] bool, or None for a model without a head that says so."""

@@ -79,6 +79,11 @@ class CARIS(RISModel):
         logits = upsample(output.logits, size)
         return logits[:, 1] > logits[:, 0]
 
+    def score_maps(self, output: Output, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Z+ and Z- [B, H, W] at `size`."""
+        logits = upsample(output.logits.float(), size)
+        return logits[:, 1], logits[:, 0]
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """The six groups of the official optimiser in its order.
 

@@ -102,6 +102,12 @@ class DETRIS(RISModel):
         """Masks [B, H, W] bool: probability above the threshold, 0.35 officially, at `size` (see `probability`)."""
         return self.probability(output, size) > self.options.threshold
 
+    def score_maps(self, output: Output, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Z+ [B, H, W]: log odds of `probability`; Z-: log odds of the threshold, the same everywhere."""
+        plus = self.probability(output, size).double().logit(eps=1e-6)
+        minus = torch.full_like(plus, self.options.threshold).logit()
+        return plus.float(), minus.float()
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """The official two groups, adapters and head, and a third where the encoders train too (official code)."""
         adapters = _named(self, "text.adapters") + _named(self, "vision.aligners")
