@@ -148,7 +148,7 @@ def _measured(store: Store, plan: Plan, blank: CellResult) -> CellResult:
     for request in cell.requests:
         if isinstance(request, Request) and store.eval_present(request.run_id, request.eval):
             meta = store.run(request.run_id).eval_meta(request.eval_id)
-            there.append((request, meta, read_metric(meta, cell.metric, *_subset(cell))))
+            there.append((request, meta, read_metric(meta, cell.metric, cell.subset)))
         else:
             absent.append(why_absent(store.status(request.run_id)))
     known = [(r, m, v) for r, m, v in there if v.value is not None]
@@ -188,7 +188,7 @@ def _circumstances(metas: list[dict[str, Any]], request: Request) -> dict[str, A
 def _interval(metas: list[Path], cell: Cell, single: Interval | None) -> Interval | None:
     if len(metas) == 1:
         return single
-    return mean_interval([read_image_sums(meta, [cell.metric], *_subset(cell)) for meta in metas], cell.metric)
+    return mean_interval([read_image_sums(meta, [cell.metric], cell.subset) for meta in metas], cell.metric)
 
 
 def _derived(blank: CellResult, parts: list[CellResult], plan: Plan) -> CellResult:
@@ -220,10 +220,6 @@ def _lacking(cell: Cell, parts: list[CellResult], some: bool) -> str:
     missing = [p.cell.column if p.cell.column != cell.column else p.cell.row for p in parts if p.value is None]
     what = "an average needs all its splits" if cell.op == "mean" else "a calculated cell needs all its parts"
     return f"{what}, and lacks {', '.join(missing)}" if some else what
-
-
-def _subset(cell: Cell) -> tuple[str, ...]:
-    return () if cell.subset == "all" else (cell.subset,)
 
 
 def _only(values: Iterable[str | None]) -> str:

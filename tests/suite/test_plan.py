@@ -12,6 +12,7 @@ from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.printed import load_all_printed
 from amlrepro.suite.profile import load_profile, resolve
 from amlrepro.suite.store import Store
 from amlrepro.suite.summary import summarize
@@ -100,7 +101,7 @@ def test_tables_share_runs() -> None:
 
 def test_runs_keep_what_other_tables_ask_of_them_without_needing_it() -> None:
     run = next(r for r in table1().runs.values() if r.config.strategy == "aml" and r.config.data.train == "refcoco+")
-    assert run.config.exec.milestones == (10,)  # Table 3's
+    assert run.config.exec.milestones == (*range(11), 26, 30, 42)  # Tables 3, 7, 10, 12, 13
     assert run.milestones == ()
 
 
@@ -298,3 +299,63 @@ def test_planning_writes_nothing(tmp_path: Path) -> None:
     plan = table1("demo", Inputs("synth", synth_folder=tmp_path / "data"))
     summarize(plan, Store(tmp_path / "results", "demo"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_everything_is_thirty_runs_and_939_hours() -> None:
+    """R01 to R30 of the paper's protocol and their total at its own rates; milestones as its list of checkpoints."""
+    plan = tables("all")
+    assert len(plan.runs) == 30
+    assert sum(run.cost_hours or 0 for run in plan.runs.values()) == pytest.approx(939, abs=0.5)
+    by_milestones = sorted((run.milestones, run.until) for run in plan.runs.values() if run.milestones)
+    assert by_milestones == [
+        ((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 26, 30, 42), 50),  # R06
+        ((1,), 1),  # R28 stops after epoch 1
+        ((1,), 30),  # R12, R13: 5,000 of 150,000 updates
+        ((1,), 30),
+        ((1, 10, 30), 50),  # R02
+        ((10,), 50),  # R05
+    ]
+
+
+def test_every_printed_cell_of_a_method_is_made_here() -> None:
+    """No cell that the paper measured (reproduced or ours) is left out of all experiments."""
+    made = {
+        (b.printed, c.row, c.column)
+        for p in [tables("all")]
+        for c in p.cells
+        if c.kind != "printed"
+        for b in [p.block(c.experiment, c.block)]
+        if b.printed
+    }
+    left_out = [
+        (key, row.key, column.key)
+        for key, table in load_all_printed().items()
+        for row in table.rows
+        for column in table.columns
+        if row.kind != "cited" and row.values[column.key] is not None and (key, row.key, column.key) not in made
+    ]
+    assert left_out == []
+
+
+def test_scaled_values_take_the_profiles_size() -> None:
+    def dims(profile: str) -> set[int]:
+        return {run.config.pmme.dim for run in tables("table5", profile=profile).runs.values()}
+
+    assert dims("paper") == {1024, 2048, 4096}
+    assert dims("demo") == {32, 64, 128}
+
+
+def test_a_baseline_is_measured_with_the_methods_similarity() -> None:
+    plan = tables("figure6")
+    probes = {c.row: c.requests[0].probe for c in plan.cells_of("figure6", "statistics")}
+    aml = next(run.config for run in plan.runs.values() if run.config.strategy == "aml")
+    assert (probes["caris"].pmme, probes["caris"].afm) == (aml.pmme, aml.afm)
+    assert (probes["caris_aml"].pmme, probes["caris_aml"].afm) == (aml.pmme, aml.afm)
+
+
+def test_a_measurement_of_cost_trains_nothing() -> None:
+    plan = tables("table9")
+    assert {run.until for run in plan.runs.values()} == {0}
+    assert sum(run.cost_hours or 0 for run in plan.runs.values()) == 0
+    formulas = {c.row: c.value for c in plan.cells if c.column == "batch_size"}
+    assert formulas == {"caris": 16, "caris_aml": 16, "detris": 16, "detris_aml": 16}
