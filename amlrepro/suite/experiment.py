@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -159,7 +159,7 @@ def _reading_order(name: str) -> tuple[bool, list[str | int]]:
 def load_experiment(name: str) -> Experiment:
     """Read and check `experiments/<name>.yaml`. Raises `UserError` for a typo, an unknown key, row or data set."""
     path = experiments_folder() / f"{name}.yaml"
-    if name not in experiment_names():
+    if not re.fullmatch(r"\w+", name) or not path.is_file():
         raise unknown_name("experiment", name, experiment_names())
     values = load_yaml(path)
     if not isinstance(values, dict):
@@ -177,10 +177,12 @@ def load_experiments(names: list[str]) -> list[Experiment]:
     return [load_experiment(name) for name in dict.fromkeys(wanted)]
 
 
-def load_shipped() -> list[Experiment]:
-    """All experiments that load, for what they ask of runs that others share."""
+def load_shipped(without: Collection[str] = ()) -> list[Experiment]:
+    """All other experiments that load, for what they ask of runs that others share."""
     out = []
     for name in experiment_names():
+        if name in without:
+            continue
         with contextlib.suppress(UserError):
             out.append(load_experiment(name))
     return out

@@ -70,10 +70,10 @@ class PlannedRun:
     used_by: list[str] = field(default_factory=list)
     cost_hours: float | None = None
     refs: int | None = None
+    run_id: str = field(init=False)  # read often, and a hash each time: kept
 
-    @property
-    def run_id(self) -> str:
-        return self.config.run_id
+    def __post_init__(self) -> None:
+        self.run_id = self.config.run_id
 
 
 @dataclass(frozen=True)

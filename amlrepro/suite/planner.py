@@ -74,9 +74,8 @@ def build_plan(experiments: Sequence[Experiment], profile: ProfileSpec, inputs: 
     for experiment in experiments:
         builder.add(experiment)
     planned = {experiment.id for experiment in experiments}
-    for experiment in load_shipped():
-        if experiment.id not in planned:
-            builder.keep_for(experiment)
+    for experiment in load_shipped(without=planned):
+        builder.keep_for(experiment)
     builder.finish()
     check_weight_files([run.config for run in plan.runs.values()], choices.overrides)
     return plan
@@ -91,6 +90,7 @@ class _Builder:
         self.inputs = inputs
         self.choices = choices
         self.configs: dict[tuple[object, ...], RunConfig] = {}
+        self.planned: dict[int, PlannedRun] = {}  # by identity of the configuration, each of which is made once
         self.scored: dict[str, set[int]] = {}  # by run: epochs whose weights are evaluated or probed
         self.reached: dict[str, set[int]] = {}  # by run: epochs that are only to be trained (their history is read)
         self.kept: dict[str, set[int]] = {}  # by run: epochs whose weights other experiments will need
@@ -279,10 +279,11 @@ class _Builder:
         return dataset if row.train == OWN else row.train
 
     def _run(self, config: RunConfig) -> PlannedRun:
-        if config.run_id not in self.plan.runs:
+        if id(config) not in self.planned:
             refs = self.inputs.train_refs(config.data.train, config.data.split_by)
-            self.plan.runs[config.run_id] = PlannedRun(config, describe(config), config.train.horizon, refs=refs)
-        return self.plan.runs[config.run_id]
+            run = PlannedRun(config, describe(config), config.train.horizon, refs=refs)
+            self.planned[id(config)] = self.plan.runs.setdefault(run.run_id, run)
+        return self.planned[id(config)]
 
     def _config(self, row: RowSpec, train: str, seed: int) -> RunConfig:
         """A row's configuration on a training set, digests included; each is made once."""
