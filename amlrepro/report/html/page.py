@@ -1,0 +1,141 @@
+"""Everything there is to see, on one page that needs no network: `index.html`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from amlrepro.files import write_text
+from amlrepro.report.html.anchors import anchor, uses
+from amlrepro.report.html.overview import overview
+from amlrepro.report.html.parts import PageFigure, Verdicts
+from amlrepro.report.html.runs import run_views, time_text
+from amlrepro.report.html.tables import BlockView, Cards, block_view
+from amlrepro.report.tabledata import TableData
+from amlrepro.suite.plan import Plan
+from amlrepro.suite.store import Store
+
+
+@dataclass(frozen=True)
+class Section:
+    """One experiment: its table, if it has one, its figures, and what its file says of it."""
+
+    id: str
+    heading: str
+    title: str
+    about: str
+    table: TableData | None
+    blocks: tuple[BlockView, ...]
+    figures: tuple[PageFigure, ...]
+
+
+def write_html(
+    store: Store,
+    plan: Plan,
+    tables: Sequence[TableData],
+    figures: Sequence[PageFigure],
+    out: Path,
+    *,
+    verdicts: Verdicts | None = None,
+) -> Path:
+    """Write `out/index.html` and return its path: every table, figure and run, with nothing to be fetched.
+
+    verdicts: on cells, by (experiment, block, row key, column key). The same store and plan give the same bytes. Raises
+    `UserError` when the file cannot be written or a figure has no picture.
+    """
+    path = out / "index.html"
+    write_text(path, render(store, plan, tables, figures, verdicts or {}))
+    return path
+
+
+def render(
+    store: Store, plan: Plan, tables: Sequence[TableData], figures: Sequence[PageFigure], verdicts: Verdicts
+) -> str:
+    """The page's text."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("amlrepro.report.html"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    style, script = _template_text("style.css"), _template_text("script.js")
+    cards = Cards()
+    sections = _sections(plan, tables, figures, verdicts, cards)
+    runs = run_views(store, plan, uses(tables))
+    ends = [run.last_end for run in runs if run.last_end is not None]
+    return environment.get_template("index.html.j2").render(
+        plan=plan,
+        stamp=next((table.stamp for table in tables if table.stamp), None),
+        sections=sections,
+        runs=runs,
+        overview=overview(store, plan, tables, runs),
+        newest=time_text(max(ends, default=None)),
+        verdicts=_verdict_rows(tables, verdicts),
+        cards=cards.values,
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+        anchor=anchor,
+    )
+
+
+def _template_text(name: str) -> Any:
+    """A file of the project that goes into the page as it is."""
+    from markupsafe import Markup
+
+    return Markup(files("amlrepro.report.html").joinpath("templates", name).read_text("utf-8"))
+
+
+def _hash(text: str) -> str:
+    """A text as the page's own security policy names it: nothing else is run, however it came into the page."""
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _sections(
+    plan: Plan, tables: Sequence[TableData], figures: Sequence[PageFigure], verdicts: Verdicts, cards: Cards
+) -> list[Section]:
+    """One section an experiment, in the plan's order; figures stand with the experiment they belong to."""
+    by_id = {table.id: table for table in tables}
+    out = []
+    for experiment in plan.experiments:
+        table = by_id.get(experiment.id)
+        drawn = tuple(figure for figure in figures if figure.experiment == experiment.id)
+        if table is None and not drawn:
+            continue
+        out.append(
+            Section(
+                id=anchor(experiment.id),
+                heading=table.printed_in if table and table.printed_in else experiment.id,
+                title=experiment.title,
+                about=experiment.comment,
+                table=table,
+                blocks=tuple(block_view(table, block, verdicts, cards) for block in table.blocks) if table else (),
+                figures=drawn,
+            )
+        )
+    return out
+
+
+def _verdict_rows(tables: Sequence[TableData], verdicts: Verdicts) -> list[dict[str, str]]:
+    """All verdicts on cells of these tables, in the page's order."""
+    names = {table.id: table.printed_in or table.id for table in tables}
+    return [
+        {
+            "place": anchor("cell", *key),
+            "table": names[key[0]],
+            "cell": ", ".join(key[1:]),
+            "label": verdict.label,
+            "text": verdict.text,
+        }
+        for key, verdict in verdicts.items()
+        if key[0] in names
+    ]
