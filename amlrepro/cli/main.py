@@ -12,6 +12,7 @@ from amlrepro.cli.bench import bench
 from amlrepro.cli.data import app as data_app
 from amlrepro.cli.evaluate import evaluate
 from amlrepro.cli.plan import plan
+from amlrepro.cli.predict import predict
 from amlrepro.cli.report import report
 from amlrepro.cli.run import run
 from amlrepro.cli.status import logs, status
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for _command in (run, plan, status, logs, report, evaluate, bench):
+for _command in (run, plan, status, logs, report, evaluate, predict, bench):
     app.command()(_command)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")

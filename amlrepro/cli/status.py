@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from amlrepro.cli.options import DEFAULT_STORE, JsonOption, StoreOption, wide_console
-from amlrepro.config import PROFILES
-from amlrepro.errors import UserError, unknown_name
+from amlrepro.cli.runs import find_run, stores
+from amlrepro.errors import UserError
 from amlrepro.suite.store import Store
 
 AnyProfile = Annotated[str | None, typer.Option("--profile", help="Only this profile.", show_default="all")]
@@ -17,7 +17,7 @@ AnyProfile = Annotated[str | None, typer.Option("--profile", help="Only this pro
 
 def status(profile: AnyProfile = None, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """List the runs of the store: state, epoch, evaluations."""
-    rows = [_row(each, run_id) for each in _stores(store, profile) for run_id in each.run_ids()]
+    rows = [_row(each, run_id) for each in stores(store, profile) for run_id in each.run_ids()]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -47,23 +47,11 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 40,
 ) -> None:
     """Print the end of a run's log."""
-    runs = {run_id: each for each in _stores(store, profile) for run_id in each.run_ids()}
-    found = [run_id for run_id in runs if run_id.startswith(run)]
-    if not found:
-        raise unknown_name("run", run, runs, store)
-    if len(found) > 1 and run not in found:
-        raise UserError(f"several runs begin with {run!r}", found=", ".join(found), hint="give more of the id")
-    chosen = run if run in found else found[0]
-    path = runs[chosen].run(chosen).log
+    home, run_id = find_run(store, profile, run)
+    path = home.run(run_id).log
     if not path.exists():
         raise UserError("this run has no log yet", where=path)
     typer.echo("\n".join(path.read_text("utf-8", "replace").splitlines()[-lines:]))
-
-
-def _stores(root: Any, profile: str | None) -> list[Store]:
-    if profile is not None and profile not in PROFILES:
-        raise unknown_name("profile", profile, PROFILES)
-    return [Store(root, name) for name in PROFILES if profile in (None, name)]
 
 
 def _row(store: Store, run_id: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from amlrepro.data.refer import ImageInfo
 from amlrepro.errors import UserError
@@ -80,3 +81,27 @@ def require_images(folder: Path, infos: list[ImageInfo]) -> None:
     for path in paths:
         if not ends_properly(path):
             open_image(path)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A user's picture as RGB, turned as its EXIF orientation says: any format Pillow opens, its first frame.
+
+    Grey and palette pictures are converted and transparency is dropped, as for the data sets' pictures. Raises
+    `UserError` when there is no such file or it is no picture.
+    """
+    if not path.is_file():
+        raise UserError("no such picture", where=path, found="a folder" if path.is_dir() else None)
+    try:
+        with Image.open(path) as picture:
+            upright = ImageOps.exif_transpose(picture)
+            return _eight_bits(upright).convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise UserError("this file is no picture, or a damaged one", where=path, found=str(error)) from None
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Grey pictures of 16 bits scaled to 8; Pillow would cut them off at 255."""
+    if not picture.mode.startswith("I"):
+        return picture
+    grey = np.asarray(picture, dtype=np.float64)
+    return Image.fromarray(np.clip(np.rint(grey / 257), 0, 255).astype(np.uint8))

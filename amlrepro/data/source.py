@@ -14,9 +14,9 @@ from amlrepro.data.cache import ArrayCache
 from amlrepro.data.images import find_image_folder, image_path, open_image, require_images
 from amlrepro.data.masks import ref_mask, ref_mask_drawn, resize_mask
 from amlrepro.data.refer import Ref, ReferData
-from amlrepro.data.transforms import resize_image
+from amlrepro.data.transforms import network_input
 from amlrepro.errors import UserError
-from amlrepro.models.geometry import AspectFit, fit_aspect, warp_image, warp_mask
+from amlrepro.models.geometry import AspectFit, fit_aspect, warp_mask
 from amlrepro.models.spec import Protocol
 from amlrepro.perturb.blocks import occluded
 from amlrepro.perturb.pictures import perturb
@@ -50,15 +50,8 @@ class Source:
                 return picture
             return Image.fromarray(perturb(np.asarray(picture), done[0], done[1], ref.image_id))
 
-        if self.protocol.resize == "stretch":
-            return _cache.get((str(path), self.size, *done), lambda: resize_image(opened(), self.size))
-        border = self.protocol.border
-
-        def warp() -> NDArray[np.uint8]:
-            picture = np.asarray(opened())
-            return warp_image(picture, self._fit(picture.shape[0], picture.shape[1]), border)
-
-        return _cache.get((str(path), self.size, "affine", border, *done), warp)
+        key = (str(path), self.size, self.protocol.resize, self.protocol.border, *done)
+        return _cache.get(key, lambda: network_input(opened(), self.size, self.protocol))
 
     def occlusion(self, ref: Ref) -> NDArray[np.bool_] | None:
         """The pixels [size, size] of the ref's normalised input that are to be zero; None where none are."""

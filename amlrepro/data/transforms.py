@@ -1,4 +1,4 @@
-"""Pictures to tensors exactly as CARIS does it: stretched on PIL images, no augmentation; and occlusion."""
+"""Pictures to tensors as the models' own code does it, no augmentation; and occlusion."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from amlrepro.models.geometry import fit_aspect, warp_image
+from amlrepro.models.spec import Protocol
+
 
 def resize_image(picture: Image.Image, size: int) -> NDArray[np.uint8]:
     """Stretch to `size` x `size` with PIL's antialiased bilinear filter: [size, size, 3]."""
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def network_input(picture: Image.Image, size: int, protocol: Protocol) -> NDArray[np.uint8]:
+    """The picture as the model's protocol feeds it, before normalisation: [size, size, 3]."""
+    if protocol.resize == "stretch":
+        return resize_image(picture, size)
+    pixels = np.asarray(picture)
+    return warp_image(pixels, fit_aspect((pixels.shape[0], pixels.shape[1]), (size, size)), protocol.border)
 
 
 def normalize(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from amlrepro.report.figures import style
-from amlrepro.report.figures.data import Mask, OverlayData, OverlaySample, Picture
+from amlrepro.report.figures.blend import blend
+from amlrepro.report.figures.data import OverlayData, OverlaySample
 from amlrepro.report.figures.pictures import LINE, outline, quoted, show
 from amlrepro.report.figures.sheet import Sheet
 
 _GAP, _NAMES = 0.06, 0.20
-STRENGTH = 0.55
-
-
-def blend(picture: Picture, mask: Mask, color: str) -> Picture:
-    """The picture, mixed with the colour (`STRENGTH` of it) where the mask is."""
-    tint = np.array(to_rgb(color)) * 255
-    mixed = (1 - STRENGTH) * picture + STRENGTH * tint
-    return np.where(mask[..., None], np.rint(mixed), picture).astype(np.uint8)
 
 
 def draw_overlay(data: OverlayData) -> Figure:
