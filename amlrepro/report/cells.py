@@ -154,6 +154,7 @@ def _measured(store: Store, plan: Plan, blank: CellResult) -> CellResult:
     known = [(r, m, v) for r, m, v in there if v.value is not None]
     reason = "; ".join(dict.fromkeys(absent)) or None
     if not known:
+        reason = reason or next((v.reason for _, _, v in there if v.reason), None)
         return replace(blank, reason=reason or "the split has no samples")
     if absent:
         reason = f"{len(known)} of {len(cell.requests)} seeds ({reason})"

@@ -1,0 +1,241 @@
+"""`amlris robustness` as an experiment: models under perturbations, a block and figures of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amlrepro.data.specs import COMBINED, dataset_spec, is_multi_target
+from amlrepro.errors import UserError, unknown_name
+from amlrepro.metrics.compute import metric
+from amlrepro.models.registry import get_spec, model_names
+from amlrepro.perturb.specs import LEVELS, PAPER_LEVEL, check_perturbation, perturbation_spec
+from amlrepro.schema import parse_strict
+from amlrepro.suite.experiment import AML, Experiment, verify
+
+CLEAN = "clean"
+# How a method is called behind the model: its name on the command line, and on paper, by preset.
+METHODS = {
+    "baseline": ("", ""),
+    AML: ("_aml", "+AML"),
+    "random": ("_random_mask", " + random mask"),
+    "maskris": ("_maskris", " + MaskRIS"),
+    **{name: (f"_{name}", f"+AML ({name})") for name in ("inferred", "literal", "released")},
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A model with a preset of training, as `caris_aml` names it."""
+
+    name: str
+    title: str
+    model: str
+    preset: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A column's data: data set, split and metric, on all images or on those not trained on."""
+
+    dataset: str
+    split: str
+    metric: str
+    subset: str
+
+    @property
+    def key(self) -> str:
+        return ".".join([self.dataset, self.split, *(["unseen"] if self.subset == "unseen" else []), self.metric])
+
+    @property
+    def title(self) -> str:
+        """`RefCOCOg val unseen mIoU`."""
+        words = [dataset_spec(self.dataset).title, self.split, *(["unseen"] if self.subset == "unseen" else [])]
+        return " ".join([*words, metric(self.metric).title])
+
+
+def parse_method(name: str) -> Method:
+    """`caris`, `caris_aml`, `caris_random_mask`, ...; raises `UserError` with the nearest names."""
+    known = {f"{model}{suffix}": (model, preset) for model in model_names() for preset, (suffix, _) in METHODS.items()}
+    if name not in known:
+        raise unknown_name("method", name, known, "--models")
+    model, preset = known[name]
+    return Method(name, get_spec(model).title + METHODS[preset][1], model, preset)
+
+
+def robustness_experiment(
+    train: str,
+    methods: Sequence[Method],
+    splits: Sequence[tuple[str, str]],
+    perturbations: Sequence[str],
+    severities: Sequence[int] = (),
+    metrics: Sequence[str] = (),
+) -> Experiment:
+    """The experiment: methods trained on `train`, scored on each (data set, split), whole and perturbed.
+
+    severities: none for the paper's strengths and one table, with averages and drops; else a table and curves over
+    severity for each column. metrics: () for those of Table 15, for gRefCOCO gIoU and cIoU. Scores of data sets whose
+    pictures may be training pictures are given again on the others. Raises `UserError` for what does not exist or fit.
+    """
+    for name in perturbations:
+        for severity in severities or (None,):
+            check_perturbation(name, severity)
+    _check_fit(train, methods, splits)
+    scored = [
+        Scored(dataset, split, name, subset)
+        for dataset, split in splits
+        for subset in (("all", "unseen") if may_leak(train, dataset) else ("all",))
+        for name in metrics or _usual_metrics(dataset, bool(severities))
+    ]
+    values: dict[str, Any] = {
+        "id": "robustness_" + train.replace("+", "_plus"),
+        "title": f"Robustness of models trained on {_title(train)}",
+        "notes": _notes(train, splits, perturbations, severities),
+    }
+    if severities:
+        values["blocks"] = [_curve_block(s, train, methods, perturbations, severities) for s in scored]
+        values["figures"] = [_curves(s, methods, perturbations, severities) for s in scored]
+    else:
+        values["blocks"] = [_table_block(scored, train, methods, perturbations)]
+    experiment = parse_strict(Experiment, values, "amlris robustness")
+    verify(experiment, "amlris robustness")
+    return experiment
+
+
+def may_leak(train: str, dataset: str) -> bool:
+    """Whether evaluated pictures of `dataset` may be in the train split of `train`: RefCOCOg is partitioned otherwise
+    than RefCOCO, RefCOCO+ and gRefCOCO; `combined` leaves such pictures out."""
+    return train != COMBINED and (train == "refcocog") != (dataset == "refcocog")
+
+
+def _usual_metrics(dataset: str, curves: bool) -> tuple[str, ...]:
+    if is_multi_target(dataset):
+        return ("giou",) if curves else ("giou", "ciou")
+    return ("miou",) if curves else ("miou", "oiou", "pr50")
+
+
+def _check_fit(train: str, methods: Sequence[Method], splits: Sequence[tuple[str, str]]) -> None:
+    """A model for sentences with one object cannot be trained or scored on gRefCOCO."""
+    several = [name for name in (train, *(dataset for dataset, _ in splits)) if is_multi_target(name)]
+    for method in methods:
+        if several and not get_spec(method.model).protocol.multi_target:
+            raise UserError(
+                f"sentences of {dataset_spec(several[0]).title} may name several objects or none",
+                where="--models",
+                found=method.name,
+                expected="models for any number of objects (rela, rela_aml)",
+            )
+
+
+def _row(method: Method, train: str) -> dict[str, Any]:
+    return {"model": method.model, "preset": method.preset, "train": train}
+
+
+def _column(scored: Scored, header: str) -> dict[str, Any]:
+    return {"header": header, "metric": scored.metric, "dataset": scored.dataset, "split": scored.split}
+
+
+def _table_block(
+    scored: Sequence[Scored], train: str, methods: Sequence[Method], perturbations: Sequence[str]
+) -> dict[str, Any]:
+    """Perturbation x method down, data set x metric across; then averages and what they lose to whole pictures."""
+    labels: dict[str, str] = {}
+    rows: dict[str, Any] = {}
+    for name in (CLEAN, *perturbations):
+        for method in methods:
+            key = f"{name}__{method.name}"
+            title = "Whole" if name == CLEAN else perturbation_spec(name).title
+            labels[key] = f"{title} / {method.title}"
+            rows[key] = {**_row(method, train), **({} if name == CLEAN else {"perturbation": name})}
+    if len(perturbations) > 1:
+        for method in methods:
+            average = f"average__{method.name}"
+            labels[average] = f"Average / {method.title}"
+            rows[average] = _derived("mean", (f"{name}__{method.name}" for name in perturbations))
+        for method in methods:
+            drop = f"drop__{method.name}"
+            labels[drop] = f"Whole less average / {method.title}"
+            rows[drop] = _derived("difference", (f"{CLEAN}__{method.name}", f"average__{method.name}"))
+    return {
+        "id": "perturbed",
+        "title": f"Trained on {_title(train)}",
+        "layout": {"columns": {s.key: _column(s, s.title) for s in scored}, "rows": labels},
+        "rows": rows,
+        "columns": {s.key: {"subset": "unseen"} for s in scored if s.subset == "unseen"},
+    }
+
+
+def _derived(operation: str, rows: Iterable[str]) -> dict[str, Any]:
+    return {"derive": {"op": operation, "of": [{"row": row} for row in rows]}}
+
+
+def _curve_block(
+    scored: Scored,
+    train: str,
+    methods: Sequence[Method],
+    perturbations: Sequence[str],
+    severities: Sequence[int],
+) -> dict[str, Any]:
+    """One metric on one split: methods across, perturbation and severity down (`transpose`)."""
+    columns = {CLEAN: _column(scored, "Whole")}
+    cells: dict[str, Any] = {CLEAN: {"subset": scored.subset}}
+    for name in perturbations:
+        for severity in severities:
+            key = f"{name}.{severity}"
+            columns[key] = _column(scored, f"{perturbation_spec(name).title} {severity}")
+            level = {} if severity == PAPER_LEVEL else {"severity": severity}  # the paper's own is in Table 15
+            cells[key] = {"perturbation": name, "subset": scored.subset, **level}
+    return {
+        "id": _file_name(scored),
+        "title": f"Trained on {_title(train)}, {scored.title} by severity",
+        "layout": {"columns": columns, "rows": {method.name: method.title for method in methods}},
+        "rows": {method.name: _row(method, train) for method in methods},
+        "columns": cells,
+        "transpose": True,
+    }
+
+
+def _curves(
+    scored: Scored, methods: Sequence[Method], perturbations: Sequence[str], severities: Sequence[int]
+) -> dict[str, Any]:
+    return {
+        "id": _file_name(scored),
+        "kind": "curves",
+        "title": scored.title,
+        "block": _file_name(scored),
+        "rows": [method.name for method in methods],
+        "x": [0, *severities],
+        "x_label": "severity (0: whole)",
+        "y_label": f"{metric(scored.metric).title} (%)",
+        "panels": {
+            perturbation_spec(name).title: [CLEAN, *(f"{name}.{severity}" for severity in severities)]
+            for name in perturbations
+        },
+    }
+
+
+def _file_name(scored: Scored) -> str:
+    return scored.key.replace("+", "_plus").replace(".", "_")
+
+
+def _title(train: str) -> str:
+    return "RefCOCO, RefCOCO+ and RefCOCOg" if train == COMBINED else dataset_spec(train).title
+
+
+def _notes(
+    train: str, splits: Sequence[tuple[str, str]], perturbations: Sequence[str], severities: Sequence[int]
+) -> list[str]:
+    """The readings that the numbers rest on."""
+    said = [f"{perturbation_spec(name).title}: {perturbation_spec(name).definition}." for name in perturbations]
+    if severities:
+        scale = f"Of the five severities {LEVELS[0]} to {LEVELS[-1]}, {PAPER_LEVEL} is the paper's own strength"
+        said.append(f"{scale}, described here; the others are ours.")
+    said.append(
+        "Perturbations act on the 8-bit RGB picture before it is resized (occlusion: on the network's input); random "
+        "ones are drawn from image, perturbation and severity, so every model and every sentence of a picture sees "
+        "the same one (Q35)."
+    )
+    if any(may_leak(train, dataset) for dataset, _ in splits):
+        said.append(f"Unseen: only pictures that are not in the train split of {_title(train)}.")
+    return said
