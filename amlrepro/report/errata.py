@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
-from amlrepro.suite.printed import Erratum, PrintedTable
+from amlrepro.metrics.compute import METRICS
+from amlrepro.suite.printed import Erratum, PrintedNumber, PrintedTable
 
 
 @dataclass
@@ -22,11 +24,17 @@ class Footnotes:
 
 def erratum_note(erratum: Erratum) -> str:
     """What a footnote says: what is printed, what follows from the paper's own numbers, and the audit entry."""
-    printed, recomputed = (getattr(v, "text", str(v)) for v in (erratum.printed, erratum.recomputed))
+    printed, recomputed = (_text(value) for value in (erratum.printed, erratum.recomputed))
     if erratum.row == "*":
         return f"headed {printed} in print; by the paper's own numbers it is {recomputed} (audit {erratum.see})"
     what = "difference printed as +" if erratum.field == "delta" else "printed as "
     return f"{what}{printed}; by the paper's own numbers: {recomputed} (audit {erratum.see})"
+
+
+def _text(value: object) -> str:
+    """A number with its digits, the name of a metric as titles write it."""
+    text = value.text if isinstance(value, PrintedNumber) else str(value)
+    return re.sub(r"[a-z]+", lambda word: METRICS[word[0]].title if word[0] in METRICS else word[0], text)
 
 
 def cell_marks(table: PrintedTable, row: str, column: str, footnotes: Footnotes) -> tuple[int, ...]:

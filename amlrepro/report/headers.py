@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,6 +49,11 @@ def columns_of(table: PrintedTable, footnotes: Footnotes) -> tuple[Column, ...]:
         marks = column_marks(table, column.key, footnotes)
         out.append(Column(column.key, group, name, column.derived, marks, str(column.attrs.get("phase", ""))))
     return tuple(out)
+
+
+def wrapped(name: str, width: int) -> list[str]:
+    """A header in lines of about that many characters, broken between words."""
+    return textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _storeys(column: PrintedColumn, bracketed: set[str]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from amlrepro.report.headers import Column, LineKind
+from amlrepro.report.headers import Column, LineKind, wrapped
 from amlrepro.report.lines import Entry, Line
 from amlrepro.report.tabledata import BlockData, TableData, parts, turned
 
@@ -48,8 +48,9 @@ _ESCAPES = {
 }
 _GREY = "black!55"
 PAGE = 186.0  # mm between the margins of `preamble`
-_LABEL, _SHORT_LABEL = 51, 18  # mm
-_GAP = 2.2  # mm between columns
+_LABEL, _SHORT_LABEL = 48, 18  # mm
+_HEADER = 12  # characters in a line of a header
+_GAP = 2.1  # mm between columns
 _CHARACTER = {"difference": 1.3, "interval": 1.13}  # mm, by the size of print; else:
 _NORMAL = 1.5
 
@@ -110,7 +111,10 @@ def _widths(block: BlockData) -> list[float]:
     for j, column in enumerate(block.columns):
         texts = [(line.entries[j], column.kind or line.kind) for line in block.lines]
         cells = [len(e.text) * _CHARACTER.get(k, _NORMAL) + 1.3 * len(e.delta or "") for e, k in texts]
-        head = _NORMAL * max(len(column.name), len(column.group) / shares[column.group])
+        lines = wrapped(column.name, _HEADER) + (wrapped(column.group, _HEADER) if shares[column.group] == 1 else [])
+        head = _NORMAL * max(
+            len(column.group) / shares[column.group] if shares[column.group] > 1 else 0, *map(len, lines)
+        )
         out.append(_GAP + max([head, *cells]))
     return out
 
@@ -132,18 +136,25 @@ def _block(block: BlockData, width: int, *, titled: bool) -> list[str]:
     out = [rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(block.title)}}}}}\\* \addlinespace[2pt]"] if titled else []
     if any(column.group for column in block.columns):
         out += _groups(block.columns, pad)
-    names = [escape(column.name) + _marks(column.marks) for column in block.columns]
+    names = [_stacked(column.name, "r") + _marks(column.marks) for column in block.columns]
     out.append(" & ".join([escape(block.stub), *names]) + pad + r"\\* \midrule")
     for line in block.lines:
         out.append(_line(line, block.columns) + pad + r"\\")
     return out
 
 
+def _stacked(name: str, side: str) -> str:
+    """A header, in several lines where it is long."""
+    lines = [escape(line) for line in wrapped(name, _HEADER)]
+    stacked = r"\\".join(lines)
+    return stacked if len(lines) == 1 else rf"\shortstack[{side}]{{{stacked}}}"
+
+
 def _groups(columns: tuple[Column, ...], pad: str) -> list[str]:
     spans, rules, start = [""], [], 2
     for group, members in groupby(columns, key=lambda c: c.group):
         count = len(list(members))
-        spans.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(group)}}}")
+        spans.append(rf"\multicolumn{{{count}}}{{c}}{{{_stacked(group, 'c') if count == 1 else escape(group)}}}")
         if group:
             rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
         start += count
@@ -219,7 +230,8 @@ def numbered(table: TableData, path: str) -> str:
     name, _, number = table.printed_in.partition(" ")
     if not number:
         return rf"\input{{{path}}}"
-    called = rf"\renewcommand{{\tablename}}{{{escape(name)}}}\renewcommand{{\thetable}}{{{escape(number)}}}"
+    title = "Numbers of Figure" if name == "Figure" else name
+    called = rf"\renewcommand{{\tablename}}{{{escape(title)}}}\renewcommand{{\thetable}}{{{escape(number)}}}"
     return rf"\begingroup{called}\input{{{path}}}\endgroup"
 
 

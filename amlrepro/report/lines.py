@@ -15,7 +15,7 @@ from amlrepro.report.headers import LineKind
 from amlrepro.report.numbers import decimals, shown, signed
 from amlrepro.suite.experiment import Block, RowSpec
 from amlrepro.suite.plan import Plan
-from amlrepro.suite.printed import PrintedRow, PrintedTable
+from amlrepro.suite.printed import PrintedColumn, PrintedRow, PrintedTable
 
 DASH = "–"
 RANKED_LINES = 3  # fewer lines are compared at a glance
@@ -64,7 +64,19 @@ def block_lines(
             lines.append(printed_line(table, row, footnotes))
         if row.key in block.rows:
             lines += _our_lines(plan, block, table, row, cells, footnotes)
-    return tuple(rank(rank(lines, table, ("cited", "printed")), table, ("here",)))
+    groups = {row.key: group for row in table.rows if (group := _group(block, row)) is not None}
+    for kinds in (("cited", "printed"), ("here",)):
+        lines = rank(lines, table.columns, groups, kinds)
+    return tuple(lines)
+
+
+def _group(block: Block, row: PrintedRow) -> str | None:
+    """Rows that are compared with each other: same baseline, same perturbation. None for means and differences."""
+    spec = block.rows.get(row.key)
+    if row.derived or (spec is not None and spec.derive is not None):
+        return None
+    group = row.attrs.get("perturbation", row.attrs.get("group"))
+    return str(group) if group else row.key.partition("__")[0] if "__" in row.key else ""
 
 
 def printed_line(table: PrintedTable, row: PrintedRow, footnotes: Footnotes) -> Line:
@@ -172,25 +184,27 @@ def _interval(cell: CellResult) -> Entry:
     return Entry(f"{low:.2f}–{high:.2f}", short=(f"{low:.1f}", f"{high:.1f}"))
 
 
-def rank(lines: Sequence[Line], table: PrintedTable, kinds: tuple[LineKind, ...]) -> list[Line]:
+def rank(
+    lines: Sequence[Line],
+    columns: Sequence[PrintedColumn],
+    groups: Mapping[str, str],
+    kinds: Sequence[str],
+) -> list[Line]:
     """Mark best and second best per column among lines of these kinds, by the digits shown; ties share a rank.
 
-    Only scores of the same pictures are compared: not costs or statistics, not rows that are means or differences, and
-    not across groups of rows (another baseline, another perturbation). A column of fewer than three numbers says who
-    is best without a mark.
+    Only scores are ranked, not costs or statistics, and only within a group of rows (`groups`, by row key; rows that
+    are in none are means or differences). A column of fewer than three numbers says who is best without a mark.
     """
     out = list(lines)
-    groups: dict[str, list[int]] = {}
+    pools: dict[str, list[int]] = {}
     for k, line in enumerate(lines):
-        row = table.row(line.row)
-        if line.kind in kinds and not row.derived:
-            group = row.attrs.get("perturbation", row.attrs.get("group", ""))
-            groups.setdefault(str(group), []).append(k)
-    for j, column in enumerate(table.columns):
+        if line.kind in kinds and line.row in groups:
+            pools.setdefault(groups[line.row], []).append(k)
+    for j, column in enumerate(columns):
         sign = {"higher": -1.0, "lower": 1.0}.get(column.better)
         if sign is None or column.metric not in (*METRICS, "mean_of_five"):
             continue
-        for pool in groups.values():
+        for pool in pools.values():
             digits = {k: float(lines[k].entries[j].text) for k in pool if lines[k].entries[j].number is not None}
             order = sorted({sign * value for value in digits.values()})
             for k, value in digits.items() if len(digits) >= RANKED_LINES else ():

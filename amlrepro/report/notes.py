@@ -24,8 +24,6 @@ METRIC_NOTES = {
     "alignment": "statistics of S (Eq. 7), as fractions of all patches",
     "gt_coverage": "share of the patches inside the ground truth with S below the threshold, as a fraction",
     "train_loss": "training loss, mean over the epoch",
-    "memory": "memory: what the device has reserved at its peak",
-    "time": "time: one pass over the training split",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -75,7 +75,7 @@ def build_table(store: Store, plan: Plan, experiment: Experiment) -> TableData:
     return TableData(
         id=experiment.id,
         title=experiment.title,
-        printed_in=printed[0].printed_in.partition(",")[0] if printed else _place(experiment.id),
+        printed_in=_place(experiment.id) or (printed[0].printed_in.partition(",")[0] if printed else ""),
         profile=plan.profile,
         preset=plan.preset,
         watermark=plan.watermark,
@@ -116,36 +116,59 @@ def turned(block: BlockData) -> BlockData:
         return block
     names = {"cited": "cited", "printed": "printed", "here": "ours", "difference": "ours − pr.", "interval": "95 %"}
     labels = {line.row: line.label for line in reversed(block.lines)}
+    prefix = {"Threshold tau": "tau ", "D_a": "D_a "}.get(block.stub, "")
     columns = [
-        Column(f"{line.row}.{line.kind}", labels[line.row], names[line.kind], False, kind=line.kind)
+        Column(f"{line.row}.{line.kind}", prefix + labels[line.row], names[line.kind], False, kind=line.kind)
         for line in block.lines
     ]
+    groups = {column.group for column in block.columns}
+    stub = groups.pop() if len(groups) == 1 else ""
     lines = [
-        Line("across", column.key, f"{column.group} {column.name}".strip(), tuple(li.entries[j] for li in block.lines))
+        Line(
+            "across",
+            column.key,
+            column.name if stub else f"{column.group} {column.name}".strip(),
+            tuple(line.entries[j] for line in block.lines),
+        )
         for j, column in enumerate(block.columns)
     ]
-    return replace(block, columns=tuple(columns), lines=tuple(lines), transpose=False, stub="")
+    return replace(block, columns=tuple(columns), lines=tuple(lines), transpose=False, stub=stub)
 
 
 def parts(block: BlockData, widths: Callable[[BlockData], list[float]], room: float) -> Iterator[BlockData]:
     """The block as one or several, each with those columns that fit beside each other, in order.
 
-    widths: of each column; room: what they may take together. Columns are parted where print parts them, else evenly,
-    and a line that has nothing to say in a part (no difference, no interval) is left out there.
+    widths: of each column; room: what they may take together. Columns are parted where print parts them, else evenly
+    and between groups, and a line that has nothing to say in a part (no difference, no interval) is left out there.
     """
     wide = dict(zip((c.key for c in block.columns), widths(block), strict=True))
     for _, members in groupby(block.columns, key=lambda c: c.part):
-        own = list(members)
+        units = list(_units(list(members), wide, room))
         count = 1
-        while any(sum(wide[c.key] for c in some) > room for some in _even(own, count)) and count < len(own):
+        while any(sum(wide[c.key] for c in some) > room for some in _even(units, count)) and count < len(units):
             count += 1
-        for some in _even(own, count):
+        for some in _even(units, count):
             yield _with_columns(block, some)
 
 
-def _even(columns: list[Column], count: int) -> list[list[Column]]:
-    sizes = [len(columns) // count + (k < len(columns) % count) for k in range(count)]
-    return [columns[sum(sizes[:k]) : sum(sizes[: k + 1])] for k in range(count)]
+def _units(columns: list[Column], wide: Mapping[str, float], room: float) -> Iterator[list[Column]]:
+    """Columns that stay together: those of a group, if they fit."""
+    for group, members in groupby(columns, key=lambda c: c.group):
+        own = list(members)
+        if group and sum(wide[c.key] for c in own) <= room:
+            yield own
+        else:
+            yield from ([column] for column in own)
+
+
+def _even(units: list[list[Column]], count: int) -> list[list[Column]]:
+    """The units in `count` shares of about as many columns."""
+    total, taken = sum(map(len, units)), 0
+    out: list[list[Column]] = [[] for _ in range(count)]
+    for unit in units:
+        out[min(int((taken + len(unit) / 2) * count / total), count - 1)].extend(unit)
+        taken += len(unit)
+    return [some for some in out if some]
 
 
 def _with_columns(block: BlockData, columns: list[Column]) -> BlockData:

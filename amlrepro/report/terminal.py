@@ -7,12 +7,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amlrepro.report.headers import Column, LineKind
+from amlrepro.report.headers import Column, LineKind, wrapped
 from amlrepro.report.lines import Entry, Line
 from amlrepro.report.tabledata import BlockData, TableData, parts, turned
 
 WIDE = 118
 LABEL = 16
+HEADER = 12
 _SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹ ")
 _STYLES: dict[LineKind, str] = {
     "cited": "dim",
@@ -96,7 +97,7 @@ def _details(block: BlockData) -> str | None:
 
 def _header(column: Column, wide: bool) -> str:
     group = column.group if wide else column.group.replace("RefCOCO", "RC")
-    return f"{group}\n{column.name}{_superscript(column.marks)}"
+    return "\n".join([group, *wrapped(column.name, HEADER)]) + _superscript(column.marks)
 
 
 def _label(line: Line) -> Text:
