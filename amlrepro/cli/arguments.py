@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 def join_lists(arguments: Sequence[str]) -> list[str]:
     """The arguments with the items after a list option joined by commas, so that it takes one value.
 
-    Seeds end at the first word that is no number, so an experiment's name may follow them.
+    Numbers end at the first word that is none, so an experiment's name may follow them; names at the next option.
     """
     out: list[str] = []
     belongs: Callable[[str], bool] | None = None
@@ -29,4 +29,17 @@ def _is_numbers(word: str) -> bool:
     return word.replace(",", "").isdecimal()
 
 
-_LISTS: dict[str, Callable[[str], bool]] = {"--seeds": _is_numbers}
+def _is_word(word: str) -> bool:
+    return not word.startswith("-")
+
+
+_LISTS: dict[str, Callable[[str], bool]] = {
+    "--seeds": _is_numbers,
+    "--severity": _is_numbers,
+    **dict.fromkeys(("--models", "--eval", "--perturbations", "--metrics"), _is_word),
+}
+
+
+def split_list(text: str) -> list[str]:
+    """The items of a list as `join_lists` hands it over, each once, in order."""
+    return list(dict.fromkeys(item for item in text.replace(",", " ").split()))

@@ -14,6 +14,7 @@ from amlrepro.cli.evaluate import evaluate
 from amlrepro.cli.plan import plan
 from amlrepro.cli.predict import predict
 from amlrepro.cli.report import report
+from amlrepro.cli.robustness import robustness
 from amlrepro.cli.run import run
 from amlrepro.cli.status import logs, status
 from amlrepro.cli.weights import app as weights_app
@@ -28,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for _command in (run, plan, status, logs, report, evaluate, predict, bench):
+for _command in (run, plan, status, logs, report, robustness, evaluate, predict, bench):
     app.command()(_command)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from amlrepro.data.specs import COMBINED, check_split, dataset_spec, is_multi_target
 from amlrepro.errors import UserError, unknown_name
-from amlrepro.perturb.specs import perturbation_spec
+from amlrepro.perturb.specs import check_perturbation
 from amlrepro.schema import Strict, load_yaml, nest, parse_strict
 from amlrepro.suite.cellspec import METRIC_NAMES, CellSpec, Metric, MultiTarget, Operand, SingleTarget
 from amlrepro.suite.figures import FigureSpec
@@ -251,8 +251,7 @@ def _verify_metric(cell: CellSpec, place: str) -> None:
     if cell.dataset is None or cell.split is None:
         raise UserError("an evaluation needs a data set and a split", where=place, expected="`dataset` and `split`")
     check_split(cell.dataset, cell.split)
-    if cell.perturbation is not None:
-        perturbation_spec(cell.perturbation)
+    check_perturbation(cell.perturbation, cell.severity)
     if is_multi_target(cell.dataset) != (cell.metric in get_args(MultiTarget)):
         kind = "several objects or none" if is_multi_target(cell.dataset) else "one object"
         raise UserError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from amlrepro.config import EvalConfig, ProbeConfig, RunConfig
-from amlrepro.suite.cellspec import Operation
+from amlrepro.suite.cellspec import Operation, Subset
 from amlrepro.suite.experiment import Block, Check, Experiment
 from amlrepro.suite.figures import FigureSpec
 
@@ -97,7 +97,7 @@ class Cell:
     parts: tuple[Part, ...] = ()
     preset: str | None = None
     reason: str | None = None
-    subset: str = "all"
+    subset: Subset = "all"
     field: str | None = None
     value: float | None = None
     op: Operation | None = None

@@ -13,7 +13,7 @@ from amlrepro.data.specs import check_split
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.metrics.jl import jl_error
 from amlrepro.models.registry import get_spec
-from amlrepro.suite.cellspec import CellSpec, ProbeSpec
+from amlrepro.suite.cellspec import CellSpec, ProbeSpec, Subset
 from amlrepro.suite.checkpoints import checkpoint_name, epoch_of, length
 from amlrepro.suite.cost import training_hours
 from amlrepro.suite.experiment import AML, OWN, Block, Experiment, LanguageCheck, RowSpec, load_shipped
@@ -159,7 +159,7 @@ class _Builder:
         kind: CellKind = "measured"
         if spec.probe is not None or spec.history is not None:
             kind = "probe" if spec.probe is not None else "history"
-        subset = str(spec.subset) if kind == "measured" else "all"
+        subset: Subset = spec.subset or "all" if kind == "measured" else "all"
         return Cell(*names, metric, kind, requests, preset=runs[0].preset, subset=subset, field=spec.field)
 
     def _unusable(self, row: RowSpec, spec: CellSpec) -> str | None:

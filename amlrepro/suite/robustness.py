@@ -92,6 +92,7 @@ def robustness_experiment(
         "id": "robustness_" + train.replace("+", "_plus"),
         "title": f"Robustness of models trained on {_title(train)}",
         "notes": _notes(train, splits, perturbations, severities),
+        "comment": f"{', '.join(method.title for method in methods)} on whole and perturbed pictures.",
     }
     if severities:
         values["blocks"] = [_curve_block(s, train, methods, perturbations, severities) for s in scored]
