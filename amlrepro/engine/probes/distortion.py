@@ -55,29 +55,28 @@ class Spread:
     def percentile(self, percent: float) -> float:
         """The value that `percent` of the numbers do not exceed, rounded up to a bin's edge."""
         place = int(torch.searchsorted(self.counts.cumsum(0), math.ceil(self.count * percent / 100)))
-        return self.largest if place >= BINS - 1 else min((place + 1) * WIDTH, self.largest)
+        return self.largest if place >= BINS - 1 else min(round((place + 1) * WIDTH, 6), self.largest)
 
-    def values(self, prefix: str, bounded: bool) -> dict[str, float | None]:
-        """`mean_abs_error`, `p95_abs_error`, `p99_abs_error`, `max_abs_error` and, with a bound, the share
-        `within_bound`; None of nothing."""
-        known = self.count > 0
-        out: dict[str, float | None] = {
-            f"{prefix}mean_abs_error": self.total / self.count if known else None,
-            f"{prefix}p95_abs_error": self.percentile(95) if known else None,
-            f"{prefix}p99_abs_error": self.percentile(99) if known else None,
-            f"{prefix}max_abs_error": self.largest if known else None,
-        }
-        return {**out, f"{prefix}within_bound": self.within / self.count if known else None} if bounded else out
+    def values(self, bounded: bool) -> dict[str, float | None]:
+        """`mean`, `p95`, `p99`, `max` and, with a bound, `within_bound` (share); None of nothing."""
+        names = ["mean", "p95", "p99", "max"] + ["within_bound"] * bounded
+        if not self.count:
+            return dict.fromkeys(names)
+        share = self.within / self.count
+        found = (self.total / self.count, self.percentile(95), self.percentile(99), self.largest, share)
+        return dict(zip(names, found, strict=False))
 
 
 def measure_distortion(subject: Subject, probe: ProbeConfig, watch: Watch | None = None) -> dict[str, float | None]:
     """Errors over the probe's pairs (see the module); raises `UserError` as an alignment probe does.
 
-    Fields: for prefixes `vision_`, `text_` and none (both together) `mean_abs_error`, `p95_abs_error`,
-    `p99_abs_error`, `max_abs_error`, `within_bound` (share of the products) and for the first two `mean_cosine` of the
-    features compared; `norm_max_abs_error`: of |v'|^2 against |v|^2; `cross_mean_abs`, `cross_rms`, `cross_max_abs`:
-    the projected product of patch and token; where widths are equal also `cross_mean_abs_error` and so on.
-    `bound`: Eq. 9's eps for `patches` M, `tokens` N_l, `dim` D_a and `sigma`, all given; a Gaussian pair has one.
+    Errors |<a', b'> - <a, b>|: `vision_mean`, `vision_p95`, `vision_p99`, `vision_max` and `vision_within_bound` (a
+    share) of pairs of patches, `text_...` of pairs of tokens, `mean_abs_error`, `p95_abs_error`, `p99_abs_error`,
+    `max_abs_error`, `within_bound` of all these; `vision_cosine`, `text_cosine`: mean cosine of the pairs;
+    `norm_max`: largest error of |a'|^2. Patch and token: `cross_mean`, `cross_max` of the projected product's size and
+    `cross_std`, its root mean square around 0, the mean that it has over draws; where widths are equal its error,
+    `cross_error_mean` and so on. `bound`: Eq. 9's eps for `patches` M, `tokens` N_l, `dim` D_a and `sigma`, all given;
+    only a Gaussian pair has one.
     """
     meter = build_meter(subject, probe)
     return measure_features(subject, meter, draw_pairs(open_split(subject, probe), probe.pairs or PAIRS), watch)
@@ -148,16 +147,16 @@ class _Tally:
 
     def values(self) -> dict[str, float | None]:
         """All fields; see `measure_distortion`."""
-        cross = self.spreads["cross"]
-        out = {**self.sizes}
-        for name, prefix in (("both", ""), ("vision", "vision_"), ("text", "text_")):
-            out |= self.spreads[name].values(prefix, self.gaussian)
-        for name, (total, count) in self.cosines.items():
-            out[f"{name}_mean_cosine"] = total / count if count else None
-        out["norm_max_abs_error"] = self.spreads["norm"].largest
-        out["cross_mean_abs"] = cross.total / cross.count
-        out["cross_rms"] = math.sqrt(cross.squares / cross.count)
-        out["cross_max_abs"] = cross.largest
-        if self.equal:
-            out |= self.spreads["cross_error"].values("cross_", self.gaussian)
+        cross, out = self.spreads["cross"], {**self.sizes}
+        overall = self.spreads["both"].values(self.gaussian)
+        out |= {name if name == "within_bound" else f"{name}_abs_error": number for name, number in overall.items()}
+        parts = ["vision", "text"] + ["cross_error"] * self.equal
+        for part in parts:
+            out |= {f"{part}_{name}": number for name, number in self.spreads[part].values(self.gaussian).items()}
+        for part, (total, count) in self.cosines.items():
+            out[f"{part}_cosine"] = total / count if count else None
+        out["norm_max"] = self.spreads["norm"].largest
+        out["cross_mean"] = cross.total / cross.count
+        out["cross_std"] = math.sqrt(cross.squares / cross.count)
+        out["cross_max"] = cross.largest
         return out

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from amlrepro.config import ProbeConfig
+from amlrepro.data.images import read_picture
 from amlrepro.data.transforms import network_input, normalize
 from amlrepro.engine.evaluate import Watch, segment
 from amlrepro.engine.probes.subject import Subject, draw_images, open_split
@@ -110,12 +110,7 @@ def _list_path(subject: Subject, name: str) -> Path:
 
 def _input_pixels(subject: Subject, path: Path) -> NDArray[np.uint8]:
     """A picture at the network's input size by the model's protocol: [size, size, 3]."""
-    try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except (FileNotFoundError, UnidentifiedImageError, OSError) as error:
-        raise UserError("this picture cannot be read", where=path, found=type(error).__name__) from error
-    return network_input(picture, subject.config.data.image_size, subject.model.protocol)
+    return network_input(read_picture(path), subject.config.data.image_size, subject.model.protocol)
 
 
 @torch.inference_mode()
