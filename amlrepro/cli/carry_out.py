@@ -59,6 +59,7 @@ def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> No
         print_plan(opened, summarize(opened.plan, opened.store))
         return
     tasks = make_tasks(opened.store, opened.plan.runs.values(), fresh=work.force)
+    _prepare(opened, tasks, wide_console())
     outcomes = _do(opened, tasks, work) if tasks else []
     failed = [outcome for outcome in outcomes if not outcome.done]
     if len(failed) < len(opened.plan.runs) or not opened.plan.runs:
@@ -72,12 +73,12 @@ def _do(opened: Opened, tasks: list[Task], work: WorkOptions) -> list[Outcome]:
     console = wide_console()
     execution = tasks[0].job.config.exec
     slots = make_slots(execution.device, execution.threads, work.gpus, work.jobs)
-    _prepare(opened, tasks, console)
     used = slots[: len(tasks)]
     places = ", ".join(slot.name for slot in used)
-    console.print(
-        f"{len(tasks)} of {len(opened.plan.runs)} runs to do, {len(used)} at a time ({places})", highlight=False
-    )
+    alone = sum(task.alone for task in tasks)
+    then = f"; {alone} measurements of time and memory after them, one at a time" if alone else ""
+    runs = f"{len(tasks) - alone} of {len(opened.plan.runs)} runs to do, {len(used)} at a time ({places})"
+    console.print(f"{runs}{then}", highlight=False)
     local = LocalExecutor(tasks, used)
     previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -103,11 +104,13 @@ def _prepare(opened: Opened, tasks: list[Task], console: Console) -> None:
     from amlrepro.suite.verify import verify_in_child
 
     if opened.plan.source == "refer":
-        console.print("checking the data")
-        verify_in_child([task.planned for task in tasks])
+        if tasks:
+            console.print("checking the data")
+            verify_in_child([task.planned for task in tasks])
         return
     columns = (TextColumn("drawing synthetic scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    wanted = {task.job.config.exec.data_root: task.job.config.data.synth for task in tasks}
+    configs = [task.job.config for task in tasks] + [figure.config for figure in opened.plan.figures if figure.config]
+    wanted = {config.exec.data_root: config.data.synth for config in configs}
     for folder, synth in wanted.items():
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             show = partial(_show, bar, bar.add_task("scenes", total=None))

@@ -1,9 +1,12 @@
-"""What a training costs by the paper's own rates: A800 hours from Table 9's minutes an epoch on RefCOCO+."""
+"""What training costs by the paper's own rates: A800 hours from Table 9's minutes an epoch on RefCOCO+. What scoring
+costs is our estimate from them."""
 
 from __future__ import annotations
 
-from amlrepro.config import RunConfig
-from amlrepro.data.specs import COMBINED, COMBINED_PARTS, DATASETS
+from collections.abc import Callable, Sequence
+
+from amlrepro.config import EvalConfig, ProbeConfig, RunConfig
+from amlrepro.data.specs import COMBINED, COMBINED_PARTS, DATASETS, SplitCounts
 from amlrepro.models.registry import get_spec
 from amlrepro.suite.printed import load_printed
 
@@ -19,6 +22,10 @@ _RATE_ROWS = {
     ("rela", False): "caris",
     ("rela", True): "caris_aml",
 }
+_FORWARDS_A_STEP = 3
+# The released gRefCOCO file as papers count it; with train's 209,344 these are its 259,859. For estimates only.
+_GREFCOCO_SENTENCES = {"train": 209344, "val": 16870, "testA": 18712, "testB": 14933}
+Counts = Callable[[str, str, str | None], SplitCounts]  # size of a split of a data set, by split owner
 ESTIMATED = ("rela",)  # models whose rate is not printed
 
 
@@ -30,19 +37,72 @@ def official_refs(dataset: str, split_by: str | None = None) -> int | None:
     return DATASETS[dataset].partition(split_by).splits["train"].refs
 
 
+def official_counts(dataset: str, split: str, split_by: str | None = None) -> SplitCounts:
+    """The official size of a split; its sentences as the literature counts them where the release says nothing."""
+    counts = DATASETS[dataset].partition(split_by).splits[split]
+    if counts.sentences is None and dataset == "grefcoco":
+        return SplitCounts(counts.refs, _GREFCOCO_SENTENCES[split], counts.images)
+    return counts
+
+
 def training_hours(config: RunConfig, epochs: int, refs: int | None) -> float | None:
     """A800 hours of `epochs` epochs over `refs` referents; None where the paper's rates say nothing (other models,
     sizes or resolutions).
 
     The random mask is charged at the baseline's rate: it needs no stage one.
     """
-    row = _RATE_ROWS.get((config.model.name, config.strategy == "aml"))
+    visited = config.train.epoch_refs or refs
+    rate = _hours_per_sample(config, with_aml=config.strategy == "aml")
+    return None if rate is None or visited is None else rate * epochs * visited
+
+
+def forward_hours(config: RunConfig, samples: int) -> float | None:
+    """A800 hours of a forward pass over `samples` (picture, sentence) pairs, None as `training_hours`.
+
+    Our estimate, no printed number: a third of the plain model's training rate, a backward pass being worth two forward
+    passes. Where a picture is encoded once for all its sentences it takes less.
+    """
+    rate = _hours_per_sample(config, with_aml=False)
+    return None if rate is None else rate / _FORWARDS_A_STEP * samples
+
+
+def validation_hours(config: RunConfig, epochs: int, counts: Counts) -> float | None:
+    """What choosing `best` costs in `epochs` epochs: val, as often and on as many sentences as the model's protocol has
+    it. None as `training_hours`; 0 for data without val.
+    """
+    protocol = get_spec(config.model.name).protocol
+    chosen = config.exec.validate_at
+    after = protocol.validate(config.train.horizon) if chosen is None else chosen
+    combined = config.data.train == COMBINED
+    size = (
+        counts(COMBINED_PARTS[0][0], "val", None)
+        if combined
+        else counts(config.data.train, "val", config.data.split_by)
+    )
+    samples = size.refs if protocol.validate_sentences == "first" else size.sentences
+    return forward_hours(config, (samples or 0) * sum(epoch <= epochs for epoch in after))
+
+
+def evaluation_hours(config: RunConfig, evaluations: Sequence[EvalConfig], counts: Counts) -> float | None:
+    """What a run's evaluations cost, None as `training_hours`."""
+    sizes = [counts(each.dataset, each.split, each.split_by).sentences or 0 for each in evaluations]
+    return forward_hours(config, sum(sizes))
+
+
+def probe_hours(config: RunConfig, probes: Sequence[ProbeConfig]) -> float | None:
+    """What a run's probes cost, None as `training_hours`: a forward pass a pair; whole steps where these are timed."""
+    pairs = sum(probe.pairs or 0 for probe in probes)
+    steps = sum(probe.steps or 0 for probe in probes)
+    forward, step = forward_hours(config, pairs), training_hours(config, 1, steps * config.train.batch)
+    return None if forward is None or step is None else forward + step
+
+
+def _hours_per_sample(config: RunConfig, with_aml: bool) -> float | None:
+    """A800 hours that training takes for one sample, by Table 9."""
+    row = _RATE_ROWS.get((config.model.name, with_aml))
     side = config.data.image_size
     usual = row is not None and side == get_spec(config.model.name).protocol.image_size
     if row is None or not usual or config.model.size != "base" or config.model.options:
         return None
     minutes = load_printed("table9").value(row, "time_min_per_epoch")
-    visited = config.train.epoch_refs or refs
-    if visited is None or minutes is None:
-        return None
-    return minutes / 60 * epochs * visited / _RATE_REFS * (side / _RATE_SIDE) ** 2
+    return None if minutes is None else minutes / 60 / _RATE_REFS * (side / _RATE_SIDE) ** 2

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from amlrepro.config import RunConfig
-from amlrepro.data.digest import available_splits, data_digest, split_counts
-from amlrepro.data.specs import COMBINED, COMBINED_PARTS, dataset_spec
+from amlrepro.data.digest import available_splits, data_digest, sentence_counts, split_counts
+from amlrepro.data.specs import COMBINED, COMBINED_PARTS, SplitCounts, dataset_spec
 from amlrepro.data.synth import synth_digest
-from amlrepro.suite.cost import official_refs
+from amlrepro.errors import UserError
+from amlrepro.suite.cost import official_counts, official_refs
 from amlrepro.suite.weights import weight_digests
 
 
@@ -59,6 +60,14 @@ class Inputs:
         parts = COMBINED_PARTS if dataset == COMBINED else ((dataset, split_by),)
         return sum(split_counts(self.root, name, owner).get("train", 0) for name, owner in parts)
 
+    def counts(self, dataset: str, split: str, split_by: str | None = None) -> SplitCounts:
+        """Referents and sentences of a split, for what scoring it costs: the official ones without a data root, else
+        those that are there."""
+        if self.source == "synth" or self.root is None:
+            return official_counts(dataset, split, split_by)
+        refs, sentences = _counts(self.root, dataset, split_by)
+        return SplitCounts(refs.get(split, 0), sentences.get(split, 0), None)
+
     def execution(self, model: str) -> dict[str, Any]:
         """`exec` keys that say where the data lie, and for CARIS its weights."""
         values: dict[str, object] = {"data_root": self.root, "image_root": self.image_root}
@@ -81,3 +90,11 @@ class Inputs:
 @cache
 def _splits(root: Path, dataset: str, split_by: str | None) -> Mapping[str, str | None]:
     return available_splits(root, dataset, split_by)
+
+
+@cache
+def _counts(root: Path, dataset: str, split_by: str | None) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    try:
+        return split_counts(root, dataset, split_by), sentence_counts(root, dataset, split_by)
+    except UserError:  # missing or broken files, which those say who need them
+        return {}, {}

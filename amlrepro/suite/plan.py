@@ -57,8 +57,8 @@ class PlannedRun:
     config: fully resolved, `exec` included. until: epochs to train. milestones: epochs whose weights are kept. evals,
     probes: evaluations and probes asked for, each once. until 0: only probes that need no training. used_by:
     `experiment/block/row` it feeds. preset: the method's name (`baseline`, `inferred`, ...). cost_hours: A800 hours by
-    the paper's rates, None where these say nothing (small models). refs: referents of its training split, None for
-    synthetic data.
+    the paper's rates, None where these say nothing (small models); the other hours are our estimates
+    from these rates (`suite/cost.py`). refs: referents of its training split, None for synthetic data.
     """
 
     config: RunConfig
@@ -69,6 +69,9 @@ class PlannedRun:
     probes: list[ProbeConfig] = field(default_factory=list)
     used_by: list[str] = field(default_factory=list)
     cost_hours: float | None = None
+    validation_hours: float | None = None
+    evaluation_hours: float | None = None
+    probe_hours: float | None = None
     refs: int | None = None
     run_id: str = field(init=False)  # read often, and a hash each time: kept
 
@@ -128,11 +131,12 @@ class PlannedCheck:
 @dataclass(frozen=True)
 class PlannedFigure:
     """One figure of an experiment. requests: by row, the probes it is drawn from, one a seed; a figure drawn from cells
-    or pictures has none. reason: why it cannot be drawn."""
+    or pictures has none. config: where the pictures of a gallery lie. reason: why it cannot be drawn."""
 
     experiment: str
     spec: FigureSpec
     requests: dict[str, tuple[ProbeRequest, ...]] = field(default_factory=dict)
+    config: RunConfig | None = None
     reason: str | None = None
 
 

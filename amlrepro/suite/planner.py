@@ -15,9 +15,9 @@ from amlrepro.metrics.jl import jl_error
 from amlrepro.models.registry import get_spec
 from amlrepro.suite.cellspec import CellSpec, ProbeSpec, Subset
 from amlrepro.suite.checkpoints import checkpoint_name, epoch_of, length
-from amlrepro.suite.cost import training_hours
+from amlrepro.suite.cost import evaluation_hours, probe_hours, training_hours, validation_hours
 from amlrepro.suite.experiment import AML, OWN, Block, Experiment, LanguageCheck, RowSpec, load_shipped
-from amlrepro.suite.figures import FigureSpec, HistogramFigure, MapsFigure
+from amlrepro.suite.figures import FigureSpec, GalleryFigure, HistogramFigure, MapsFigure
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.pairing import why_untrainable
 from amlrepro.suite.plan import (
@@ -125,6 +125,9 @@ class _Builder:
             keep = tuple(sorted({*run.milestones, *later}))
             run.config = run.config.with_changes({"exec.until": run.until, "exec.milestones": keep})
             run.cost_hours = training_hours(run.config, run.until, run.refs)
+            run.validation_hours = validation_hours(run.config, run.until, self.inputs.counts)
+            run.evaluation_hours = evaluation_hours(run.config, run.evals, self.inputs.counts)
+            run.probe_hours = probe_hours(run.config, run.probes)
 
     def _add_block(self, experiment: Experiment, block: Block) -> None:
         """Add every cell of a block, row by row in printed order."""
@@ -230,6 +233,10 @@ class _Builder:
     def _figure(self, experiment: Experiment, spec: FigureSpec) -> PlannedFigure:
         """A figure with the probes it is drawn from; others are drawn from cells or pictures."""
         requests: dict[str, tuple[ProbeRequest, ...]] = {}
+        if isinstance(spec, GalleryFigure):
+            reason = self.inputs.reason(spec.dataset, spec.split)
+            config = None if reason else self._config(RowSpec(), spec.dataset, self.plan.seeds[0])
+            return PlannedFigure(experiment.id, spec, config=config, reason=reason)
         if isinstance(spec, HistogramFigure):
             for key in spec.rows:
                 cells = [c for c in self.plan.cells_of(experiment.id, spec.block) if c.row == key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,52 +12,74 @@ from amlrepro.suite.store import Store
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One planned run beside the store. hours, hours_left: A800 hours by the paper's rates, None where unknown."""
+    """One planned run beside the store. hours, hours_left: A800 hours of its training by the paper's rates, None where
+    unknown."""
 
     planned: PlannedRun
     state: str
     epoch: int
     evals_there: int
+    probes_there: int
     hours: float | None
     hours_left: float | None
 
     @property
-    def complete(self) -> bool:
-        return self.hours_left in (None, 0.0) and self.epoch >= self.planned.until and self.all_evaluated
+    def trained(self) -> bool:
+        """Whether this takes a training at all; time and memory are measured without one."""
+        return self.planned.until > 0
 
     @property
-    def all_evaluated(self) -> bool:
-        return self.evals_there == len(self.planned.evals)
+    def training_done(self) -> bool:
+        return self.trained and self.state != "unknown" and self.epoch >= self.planned.until
 
 
 @dataclass(frozen=True)
 class PlanSummary:
-    """Totals. rows_served: rows of blocks that the runs feed, each counted once a run: what would be trained without
-    sharing; hours_unshared: what that would cost."""
+    """Totals. rows_served: rows of blocks that the runs feed, each counted once a run; asked: trainings of all tables
+    and figures when each trains for itself; trainings: unique ones; trainings_done: those in the store. hours, ...:
+    A800 hours, training by the paper's rates, the rest by our estimate; hours_unshared: of `asked`."""
 
     runs: tuple[RunSummary, ...]
+    trainings: int
+    trainings_done: int
+    asked: int
+    rows_served: int
     evals: int
     evals_there: int
+    probes: int
+    probes_there: int
     hours: float | None
     hours_left: float | None
-    rows_served: int
     hours_unshared: float | None
+    validation_hours: float | None
+    evaluation_hours: float | None
+    probe_hours: float | None
     unavailable: tuple[str, ...]
 
 
 def summarize(plan: Plan, store: Store | None) -> PlanSummary:
     """Set a plan beside the store (None: beside nothing)."""
     runs = tuple(_run(planned, store) for planned in plan.runs.values())
-    served = {run.planned.run_id: _rows(plan, run.planned) for run in runs}
+    trained = [run for run in runs if run.trained]
+    asking = {run.planned.run_id: _experiments(run.planned) for run in trained}
+    reasons = [cell.reason for cell in plan.cells] + [figure.reason for figure in plan.figures]
     return PlanSummary(
         runs=runs,
+        trainings=len(trained),
+        trainings_done=sum(run.training_done for run in trained),
+        asked=sum(asking.values()),
+        rows_served=sum(_rows(plan, run.planned) for run in trained),
         evals=sum(len(run.planned.evals) for run in runs),
         evals_there=sum(run.evals_there for run in runs),
+        probes=sum(len(run.planned.probes) for run in runs),
+        probes_there=sum(run.probes_there for run in runs),
         hours=_total(run.hours for run in runs),
         hours_left=_total(run.hours_left for run in runs),
-        rows_served=sum(served.values()),
-        hours_unshared=_total(None if run.hours is None else run.hours * served[run.planned.run_id] for run in runs),
-        unavailable=tuple(dict.fromkeys(cell.reason for cell in plan.cells if cell.reason)),
+        hours_unshared=_total(None if r.hours is None else r.hours * asking[r.planned.run_id] for r in trained),
+        validation_hours=_total(run.planned.validation_hours for run in runs),
+        evaluation_hours=_total(run.planned.evaluation_hours for run in runs),
+        probe_hours=_total(run.planned.probe_hours for run in runs),
+        unavailable=tuple(dict.fromkeys(reason for reason in reasons if reason)),
     )
 
 
@@ -80,16 +103,29 @@ def as_json(plan: Plan, summary: PlanSummary) -> dict[str, Any]:
                 "epoch": run.epoch,
                 "evaluations": [evaluation.eval_id for evaluation in run.planned.evals],
                 "evaluations_there": run.evals_there,
+                "probes": [probe.probe_id for probe in run.planned.probes],
+                "probes_there": run.probes_there,
                 "a800_hours": run.hours,
                 "a800_hours_left": run.hours_left,
+                "a800_hours_validation": run.planned.validation_hours,
+                "a800_hours_evaluation": run.planned.evaluation_hours,
+                "a800_hours_probes": run.planned.probe_hours,
                 "used_by": run.planned.used_by,
             }
             for run in summary.runs
         ],
+        "trainings": summary.trainings,
+        "trainings_done": summary.trainings_done,
+        "trainings_asked": summary.asked,
         "evaluations": summary.evals,
         "evaluations_there": summary.evals_there,
+        "probes": summary.probes,
+        "probes_there": summary.probes_there,
         "a800_hours": summary.hours,
         "a800_hours_left": summary.hours_left,
+        "a800_hours_validation": summary.validation_hours,
+        "a800_hours_evaluation": summary.evaluation_hours,
+        "a800_hours_probes": summary.probe_hours,
         "rows_served": summary.rows_served,
         "a800_hours_unshared": summary.hours_unshared,
         "unavailable": list(summary.unavailable),
@@ -98,11 +134,18 @@ def as_json(plan: Plan, summary: PlanSummary) -> dict[str, Any]:
 
 def _run(planned: PlannedRun, store: Store | None) -> RunSummary:
     if store is None:
-        return RunSummary(planned, "unknown", 0, 0, planned.cost_hours, planned.cost_hours)
+        return RunSummary(planned, "unknown", 0, 0, 0, planned.cost_hours, planned.cost_hours)
     status, missing = store.status(planned.run_id), store.missing(planned)
-    left = None if planned.cost_hours is None else planned.cost_hours * missing.epochs / planned.until
-    there = len(planned.evals) - len(missing.evals)
-    return RunSummary(planned, status.state, status.epoch, there, planned.cost_hours, left)
+    left = planned.cost_hours
+    if left is not None and planned.until:
+        left *= missing.epochs / planned.until
+    evals, probes = len(planned.evals) - len(missing.evals), len(planned.probes) - len(missing.probes)
+    return RunSummary(planned, status.state, status.epoch, evals, probes, planned.cost_hours, left)
+
+
+def _experiments(planned: PlannedRun) -> int:
+    """How many tables and figures need a run."""
+    return len({user.split("/")[0] for user in planned.used_by})
 
 
 def _rows(plan: Plan, planned: PlannedRun) -> int:
@@ -111,6 +154,6 @@ def _rows(plan: Plan, planned: PlannedRun) -> int:
     return sum(user not in checks for user in planned.used_by)
 
 
-def _total(values: Any) -> float | None:
+def _total(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
