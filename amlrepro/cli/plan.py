@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from amlrepro.cli.groups import with_groups
 from amlrepro.cli.options import Experiments, JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
@@ -14,11 +15,13 @@ from amlrepro.models.registry import get_spec
 from amlrepro.suite.cost import ESTIMATED
 from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.plan import PlannedRun
-from amlrepro.suite.summary import PlanSummary, as_json, summarize
+from amlrepro.suite.summary import PlanSummary, RunSummary, as_json, summarize
 from amlrepro.suite.weights import missing_weights
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+FEW = 3  # experiments whose own words are printed
 
 
 @with_groups
@@ -45,13 +48,17 @@ def plan(
 
 
 def print_plan(opened: Opened, summary: PlanSummary) -> None:
-    """The plan for people."""
+    """The plan for people. What each experiment is about is told in full where there are few of them."""
     console = wide_console()
+    several = len(opened.plan.experiments) > FEW
     for experiment in opened.plan.experiments:
-        console.print(f"\n[bold]{experiment.id}[/bold]  {experiment.title}")
-        console.print(experiment.comment, style="dim", markup=False, soft_wrap=True)
+        gap = "" if several else "\n"
+        console.print(f"{gap}[bold]{experiment.id:<9}[/bold] {escape(experiment.title)}", soft_wrap=True)
+        if not several:
+            console.print(experiment.comment, style="dim", markup=False, soft_wrap=True)
     console.print()
     console.print(_table(opened, summary))
+    console.print()
     for line in _totals(opened, summary):
         console.print(line, highlight=False, soft_wrap=True)
 
@@ -63,47 +70,53 @@ def _table(opened: Opened, summary: PlanSummary) -> Table:
     costs = summary.hours is not None
     several = len(opened.plan.experiments) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("run", overflow="fold")
+    table.add_column("run", no_wrap=True)
     table.add_column("method")
-    table.add_column("epochs", justify="right")
-    table.add_column("evaluations", justify="right")
-    if costs:
-        table.add_column("A800 h", justify="right")
+    for name in ("epochs", "evals", "probes", *(["A800 h"] if costs else [])):
+        table.add_column(name, justify="right")
     table.add_column("in the store")
     table.add_column("feeds", overflow="fold")
     for run in summary.runs:
-        state = f"{run.state}, epoch {run.epoch}, {run.evals_there} evaluated"
-        there = "-" if run.state in ("absent", "unknown") else state
-        cells = [run.planned.run_id, run.planned.preset, str(run.planned.until), str(len(run.planned.evals))]
-        cells += [f"{run.hours:.1f}" if run.hours is not None else "-"] if costs else []
-        table.add_row(*cells, there, ", ".join(_feeds(run.planned, several)))
+        table.add_row(*_cells(run, costs), _there(run), ", ".join(_feeds(run.planned, several)))
     return table
 
 
+def _cells(run: RunSummary, costs: bool) -> list[str]:
+    planned = run.planned
+    counts = [str(number) if number else "-" for number in (planned.until, len(planned.evals), len(planned.probes))]
+    hours = [f"{run.hours:.1f}" if run.hours is not None else "-"] if costs else []
+    return [planned.run_id, planned.preset, *counts, *hours]
+
+
+def _there(run: RunSummary) -> str:
+    """What the store has of a run, in words."""
+    if run.state in ("absent", "unknown"):
+        return "-"
+    parts = [f"{run.state}, epoch {run.epoch}", f"{run.evals_there} evaluated"]
+    return ", ".join([*parts, f"{run.probes_there} probed"] if run.planned.probes else parts)
+
+
 def _feeds(planned: PlannedRun, several: bool) -> list[str]:
-    """Blocks and checks that need a run, without the row's name, and without that of the only experiment."""
+    """Tables and figures that need a run; of an only one, its blocks and checks."""
     parts = [user.split("/") for user in planned.used_by]
-    return list(dict.fromkeys("/".join(part[:2]) if several else part[1] for part in parts))
+    return list(dict.fromkeys(part[0] if several else part[1] for part in parts))
 
 
 def _totals(opened: Opened, summary: PlanSummary) -> list[str]:
-    cells = sum(cell.kind == "measured" for cell in opened.plan.cells)
-    evaluations = f"{summary.evals} evaluations ({summary.evals_there} there) for {cells} cells"
-    lines = [
-        "",
-        f"{len(summary.runs)} unique trainings, {evaluations}; without sharing {summary.rows_served} trainings.",
-    ]
-    if summary.hours is not None:
-        estimated = {run.planned.config.model.name for run in summary.runs if run.hours is not None} & {*ESTIMATED}
-        lines.append(
-            f"Training costs {summary.hours:.1f} A800 hours by the paper's rates (Table 9), {summary.hours_left:.1f} "
-            f"of them still to do; without sharing {summary.hours_unshared:.1f}."
-        )
-        lines += [
-            f"{get_spec(name).title} has no printed rate; its cost is estimated from CARIS's." for name in estimated
-        ]
-    else:
-        lines.append("The paper's rates say nothing about models of this size; no cost is given.")
+    experiments = len(opened.plan.experiments)
+    rows = f"{summary.rows_served} rows that are trained"
+    asking = (
+        f"{experiments} tables and figures with {rows} ask for {summary.asked} trainings; " if experiments > 1 else ""
+    )
+    done = "" if opened.inputs.assumed else f", {summary.trainings_done} of them done"
+    one = "" if experiments > 1 else f" for {rows}"
+    lines = [f"{asking}{summary.trainings} unique trainings{one}{done}."]
+    cells = sum(cell.kind not in ("printed", "unavailable") for cell in opened.plan.cells)
+    there = (
+        ("", "") if opened.inputs.assumed else (f" ({summary.evals_there} there)", f" ({summary.probes_there} there)")
+    )
+    lines.append(f"{summary.evals} evaluations{there[0]} and {summary.probes} probes{there[1]} for {cells} cells.")
+    lines += _costs(summary)
     lines += [f"Not available: {reason}" for reason in summary.unavailable]
     if opened.inputs.assumed:
         lines.append("No data were looked at: run ids are provisional, and the store was not consulted.")
@@ -111,6 +124,27 @@ def _totals(opened: Opened, summary: PlanSummary) -> list[str]:
         missing = {needed.name for run in summary.runs for needed in missing_weights(run.planned.config)}
         lines += [f"Pretrained weights {name} are not on this machine: run ids are provisional." for name in missing]
     return lines
+
+
+def _costs(summary: PlanSummary) -> list[str]:
+    if summary.hours is None:
+        return ["The paper's rates say nothing about models of this size; no cost is given."]
+    unshared = f"; without sharing {summary.hours_unshared:.1f}" if summary.asked > summary.trainings else ""
+    lines = [
+        f"Training costs {summary.hours:.1f} A800 hours by the paper's rates (Table 9), {summary.hours_left:.1f} of "
+        f"them still to do{unshared}.",
+        f"Scoring costs about {_hours(summary.evaluation_hours)} for evaluations, {_hours(summary.validation_hours)} "
+        f"for validation while training and {_hours(summary.probe_hours)} for probes: our estimate, a third of the "
+        "training rate for each sample.",
+    ]
+    estimated = {run.planned.config.model.name for run in summary.runs if run.hours is not None} & {*ESTIMATED}
+    return lines + [
+        f"{get_spec(name).title} has no printed rate; its cost is estimated from CARIS's." for name in estimated
+    ]
+
+
+def _hours(value: float | None) -> str:
+    return "an unknown time" if value is None else f"{value:.1f} h"
 
 
 def _third_way(error: UserError) -> UserError:

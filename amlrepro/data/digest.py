@@ -69,6 +69,21 @@ def split_counts(root: Path, dataset: str, split_by: str | None = None) -> dict[
     return counts
 
 
+def sentence_counts(root: Path, dataset: str, split_by: str | None = None) -> dict[str, int]:
+    """Number of sentences of each split that occurs in the refs file; errors as `split_counts`."""
+    owner = dataset_spec(dataset).partition(split_by).split_by
+    refs, _ = annotation_files(root, dataset, owner)
+
+    def count(path: Path) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for ref in read_refs(path, dataset, owner):
+            found[ref.split] += len(ref.sentences)
+        return dict(found)
+
+    counts: dict[str, int] = _remembered("sentences", refs, count)
+    return counts
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, remembered by path, size and time of change."""
     return str(_remembered("sha256", path, sha256_file))

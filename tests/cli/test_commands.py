@@ -121,10 +121,40 @@ def test_plan_of_the_paper(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("plan", "table1", "--assume-data") == 0
     text = capsys.readouterr().out
     assert "10 unique trainings" in text
-    assert "without sharing 18 trainings" in text
+    assert "for 18 rows that are trained" in text
     # 25.2 + 25.1 + 25.1 + 75.4 + 29.5 + 29.5 + 29.4 + 88.4 + 22.6 + 22.5, unrounded
     assert "372.9 A800 hours" in text
     assert "provisional" in text
+
+
+def test_plan_of_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    """The paper's whole bill: 30 trainings, 939 A800 hours; scoring beside it."""
+    assert call("plan", "all", "--assume-data") == 0
+    text = capsys.readouterr().out
+    assert "30 unique trainings" in text
+    assert "938.7 A800 hours" in text
+    for words in ("for evaluations", "for validation while training", "table15", "Robustness"):
+        assert words in text
+    assert "Shows" not in text  # what each is about in its own words is for few of them
+
+
+def test_plan_is_fast_and_free_of_torch(elsewhere: Path) -> None:
+    """Half a second after the imports, for all experiments."""
+    code = """
+import sys, time
+from amlrepro.cli.main import main
+begun = time.process_time()
+try:
+    main(["plan", "all", "--assume-data", "--json"])
+except SystemExit:
+    pass
+taken = time.process_time() - begun
+heavy = {"torch", "pandas", "matplotlib"} & set(sys.modules)
+print(f"{taken:.2f} s", heavy, file=sys.stderr)
+assert taken < 1.5 and not heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=elsewhere, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,8 +183,16 @@ def test_miou_and_oiou_share_runs_and_evaluations() -> None:
     # 2 rows x 3 data sets x 2 blocks, DETRIS on 2 data sets in 2 blocks, and 2 combined
     assert summary.rows_served == 12 + 4 + 2
     assert summary.hours == pytest.approx(sum(HOURS.values()), abs=0.3)
-    separate = sum(cost for (_, _, train), cost in HOURS.items() if train != "combined")
-    assert summary.hours_unshared == pytest.approx(sum(HOURS.values()) + separate, abs=0.5)
+    assert summary.asked == summary.trainings == 10
+    assert summary.hours_unshared == summary.hours
+
+
+def test_sharing_is_counted_by_table() -> None:
+    """Table 2 trains 4 models on RefCOCO+, 3 of which are Table 1's; 10 + 4 are asked for."""
+    summary = summarize(tables("table1", "table2"), None)
+    assert (summary.asked, summary.trainings, summary.trainings_done) == (14, 11, 0)
+    shared = [HOURS["caris", s, "refcoco+"] for s in ("plain", "aml")] + [HOURS["detris", "plain", "refcoco+"]]
+    assert summary.hours_unshared == pytest.approx((summary.hours or 0) + sum(shared), abs=0.2)
 
 
 def test_each_data_set_is_scored_by_its_own_model_and_the_combined_one_everywhere() -> None:

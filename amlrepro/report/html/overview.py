@@ -29,8 +29,9 @@ class Filled:
 
 @dataclass(frozen=True)
 class Overview:
-    """Totals of a page. asked, trained, ended: trainings the rows ask for, unique ones, those that are complete.
-    hours: A800 hours by the paper's rates; hours_unshared: without sharing; measured: hours that the trainings took.
+    """Totals of a page. asked, trained, ended: trainings that tables and figures ask for each by itself, unique ones,
+    those that are complete. hours: A800 hours by the paper's rates; hours_unshared: without sharing; measured: hours
+    that the trainings took.
     """
 
     filled: int
@@ -59,9 +60,9 @@ def overview(store: Store, plan: Plan, tables: Sequence[TableData], runs: Sequen
         filled=sum(e.filled for e in each),
         cells=sum(e.cells for e in each),
         missing=tuple(reasons.most_common()),
-        asked=summary.rows_served,
-        trained=len(summary.runs),
-        ended=sum(run.epoch >= run.planned.until for run in summary.runs),
+        asked=summary.asked,
+        trained=summary.trainings,
+        ended=summary.trainings_done,
         evals=summary.evals,
         evals_there=sum(run.evaluated for run in runs),
         hours=summary.hours,
