@@ -25,7 +25,8 @@ class FigureData:
 
 @dataclass(frozen=True)
 class RadarAxis:
-    """One spoke. ticks: values at the centre and at each ring, evenly spaced, as many on every axis of a panel."""
+    """One spoke. ticks: values at the centre and at each ring, evenly spaced, as many on every axis of a panel; none on
+    an axis for which no series has a value."""
 
     label: str
     ticks: tuple[float, ...]
@@ -145,10 +146,11 @@ class MethodMaps:
 
 @dataclass(frozen=True)
 class MapSample:
-    """One sample and its maps, of the same methods in the same order for all samples of a figure."""
+    """One sample and its maps, of the same methods in the same order for all samples of a figure. target: the true mask
+    where there is one."""
 
     image: Picture
-    target: Mask
+    target: Mask | None
     sentence: str
     maps: tuple[MethodMaps, ...]
 

@@ -93,8 +93,12 @@ def _sample(
     """Draw one row; returns the last images of both kinds, for the colour bars."""
     places = [sheet.axes(left, top, side, side) for left in lefts]
     show(places[0], sample.image, f"sample{number}/input")
-    target = np.repeat(np.where(sample.target, 235, 25).astype(np.uint8)[..., None], 3, axis=2)
-    show(places[1], target, f"sample{number}/target")
+    if sample.target is None:
+        places[1].text(0.5, 0.5, "not known", ha="center", va="center", fontsize=style.TINY, color=style.MUTED)
+        places[1].axis("off")
+    else:
+        target = np.repeat(np.where(sample.target, 235, 25).astype(np.uint8)[..., None], 3, axis=2)
+        show(places[1], target, f"sample{number}/target")
     count = len(sample.maps)
     for k, maps in enumerate(sample.maps):
         inside = maps.positive > maps.negative

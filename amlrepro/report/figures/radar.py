@@ -51,7 +51,7 @@ def _draw_panel(ax: Axes, panel: RadarPanel, number: int, chosen: dict[str, Look
     ax.axis("off")
     count = len(panel.axes)
     directions = [spoke(k, count) for k in range(count)]
-    rings = len(panel.axes[0].ticks) - 1
+    rings = max(len(axis.ticks) for axis in panel.axes) - 1
     for ring in range(1, rings + 1):
         corners = [(x * ring / rings, y * ring / rings) for x, y in [*directions, directions[0]]]
         outer = ring == rings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from amlrepro.report.figures.data import (
     RadarData,
     plain,
 )
+from amlrepro.report.figures.recipe import Recipe
+from amlrepro.report.figures.words import alt_text, caption
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,25 +79,43 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return out
 
 
-def digest(data: AnyFigure) -> str:
-    """Hash of everything the files depend on: the data, the style and the drawing library."""
-    return canonical_hash([plain(data), style.VERSION, version("matplotlib")], 16)
+@dataclass(frozen=True)
+class Drawn:
+    """A figure's files (PDF, PNG, SVG), its caption, and the figure in words."""
+
+    files: tuple[Path, ...]
+    caption: str
+    alt: str
 
 
 def draw_cached(data: AnyFigure, stem: Path) -> list[Path]:
-    """The figure's files, drawn unless they are there already and are of these data.
+    """The figure's files, drawn unless they are there already and are of these data and this style.
 
     `<stem>.figure.json` says what they were drawn from; it is written last.
     """
-    paths = [named(stem, kind) for kind in FORMATS]
+    return list(draw_recipe(Recipe(plain(data), lambda: data), stem).files)
+
+
+def draw_recipe(recipe: Recipe, stem: Path) -> Drawn:
+    """The same for data that are not made unless they are needed. Raises what `recipe.make` raises."""
+    paths = tuple(named(stem, kind) for kind in FORMATS)
     record = named(stem, "figure.json")
-    today = digest(data)
-    if record.exists() and all(path.exists() for path in paths) and read_json(record).get("digest") == today:
-        return paths
+    today = digest(recipe.inputs)
+    if record.exists() and all(path.exists() for path in paths):
+        known = read_json(record)
+        if known.get("digest") == today:
+            return Drawn(paths, known["caption"], known["alt"])
+    data = recipe.make()
     record.unlink(missing_ok=True)
     save(draw(data), stem)
-    write_json(record, {"digest": today, "id": data.id, "title": data.title, "watermark": data.watermark})
-    return paths
+    out = Drawn(paths, caption(data), alt_text(data))
+    write_json(record, {"digest": today, "id": data.id, "caption": out.caption, "alt": out.alt})
+    return out
+
+
+def digest(inputs: Any) -> str:
+    """Hash of everything the files depend on: what the data come from, the style and the drawing library."""
+    return canonical_hash([inputs, style.VERSION, version("matplotlib")], 16)
 
 
 def named(stem: Path, kind: str) -> Path:
