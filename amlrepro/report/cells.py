@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from amlrepro.config import RunConfig
 from amlrepro.data.specs import dataset_spec
 from amlrepro.files import read_json
 from amlrepro.metrics.bootstrap import Interval, mean_interval
@@ -234,11 +233,3 @@ def _difference(value: float | None, reference: float | None, plan: Plan) -> flo
 
 def _seed(plan: Plan, run_id: str) -> int:
     return plan.runs[run_id].config.seed
-
-
-def row_config(plan: Plan, cells: Iterable[CellResult]) -> RunConfig | None:
-    """The configuration behind a row (of its first run), for naming its preset; None for rows that are not run."""
-    for result in cells:
-        for request in result.cell.requests:
-            return plan.runs[request.run_id].config
-    return None

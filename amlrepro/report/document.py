@@ -16,10 +16,10 @@ _PLATE = r"""\newsavebox{\plate}
     \includegraphics[width=\linewidth,height=0.85\textheight,keepaspectratio]{#1}\else\usebox{\plate}\fi}"""
 # A new page where less is left on this one than is asked for, else none.
 _ROOM = r"""\newcommand{\room}[1]{\par\penalty-100\begingroup\dimen0=\pagegoal\advance\dimen0-\pagetotal
-  \ifdim #1>\dimen0\newpage\fi\endgroup}"""
-_LINE = 3.4  # mm of page that a line of a table takes, roughly
-_AROUND = 40  # mm of its heading, caption and headers
-_PAGE = 250  # mm
+  \ifdim\dimen0<#1\relax\newpage\fi\endgroup}"""
+_LINE = 3.5  # mm of page that a line of a table takes, roughly
+_HEAD, _AROUND = 16, 25  # mm of a block's headers, of heading and caption
+_PAGE, _PLATE_ROOM = 250, 130  # mm of a page, of a figure
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class FigurePage:
     """A figure of the report.
 
     experiment: whose it is; place: "Figure 4(a)", nothing where the paper has no such figure; caption: what it shows,
-    whose numbers, and from where; path: of the PDF, from the document's folder.
+    whose numbers, and from where; path: of the PDF, from the document's folder; None with a `reason` why there is none.
     """
 
     experiment: str
     place: str
     caption: str
-    path: str
+    path: str | None
+    reason: str | None = None
 
 
 def report_document(tables: Sequence[TableData], figures: Sequence[FigurePage]) -> str:
@@ -75,14 +76,22 @@ def _experiment(table: TableData, figures: Sequence[FigurePage]) -> list[str]:
     filled = any(block.lines and block.columns for block in table.blocks)
     numbers = [numbered(table, f"{table.id}/{table.id}")] if filled else []
     plates = [line for figure in figures for line in _figure(figure)]
-    height = _AROUND + _LINE * sum(len(turned(block).lines) for block in table.blocks)
-    room = min(height, _PAGE) if height < _PAGE or figures else _PAGE / 3
+    if not filled and not plates:
+        return []
+    height = _AROUND + sum(_HEAD + _LINE * len(turned(block).lines) for block in table.blocks)
+    room = height if height < _PAGE else _PAGE / 2
     body = [*plates, *numbers] if table.printed_in.startswith("Figure") else [*numbers, *plates]
-    return [rf"\room{{{room:.0f}mm}}", rf"\subsection{{{escape(table.heading)}}}", *body]
+    return [
+        rf"\room{{{max(room, _PLATE_ROOM if plates else 0):.0f}mm}}",
+        rf"\subsection{{{escape(table.heading)}}}",
+        *body,
+    ]
 
 
 def _figure(figure: FigurePage) -> list[str]:
     """A figure where it stands in the text, called and numbered as in the paper."""
+    if figure.path is None:
+        return [rf"\noindent {escape(figure.caption)}: not drawn, {escape(figure.reason or 'its data are missing')}."]
     number = figure.place.removeprefix("Figure ")
     called = rf"\renewcommand{{\thefigure}}{{{escape(number)}}}" if number else ""
     return [

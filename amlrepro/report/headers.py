@@ -20,6 +20,7 @@ _METRICS = "|".join(re.escape(metric.title) for metric in METRICS.values())
 _PATTERNS = (
     re.compile(rf"(.+) \(({_METRICS})\)"),  # GRES (cIoU)
     re.compile(rf"((?:{_DATASETS})(?: average)?),? (.+)"),  # RefCOCO testA; RefCOCO, mIoU; RefCOCO average mIoU
+    re.compile(r"([^,]+), (.+)"),
 )
 
 

@@ -27,6 +27,7 @@ _ESCAPES = {
     ">": r"\ensuremath{>}",
     "|": r"\ensuremath{|}",
     '"': "''",
+    "`": "'",
     "−": r"\ensuremath{-}",
     "–": "--",
     "—": "---",
@@ -48,10 +49,10 @@ _ESCAPES = {
 }
 _GREY = "black!55"
 PAGE = 186.0  # mm between the margins of `preamble`
-_LABEL, _SHORT_LABEL = 48, 18  # mm
+_LABEL, _WIDE_LABEL, _SHORT_LABEL = 44.0, 62.0, 16.0  # mm
 _HEADER = 12  # characters in a line of a header
-_GAP = 2.1  # mm between columns
-_CHARACTER = {"difference": 1.3, "interval": 1.13}  # mm, by the size of print; else:
+_GAP = 2.2  # mm between columns
+_CHARACTER = {"difference": 1.3, "interval": 1.18}  # mm, by the size of print; else:
 _NORMAL = 1.5
 
 
@@ -61,6 +62,8 @@ def escape(text: str) -> str:
     for character in text:
         if character in _ESCAPES:
             out.append(_ESCAPES[character])
+        elif character == "-":
+            out.append("-{}")  # two in a row would become a dash
         elif character.isprintable() and ord(character) < 0x100:
             out.append(character)
         else:
@@ -73,7 +76,8 @@ def fragment(table: TableData) -> str:
     out = [
         "% needs \\usepackage{booktabs,longtable,colortbl} and \\usepackage[table]{xcolor}",
         r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\LTcapwidth}{\linewidth}",
-        *_longtable(table),
+        r"\setlength{\LTleft}{0pt}\setlength{\LTpre}{3pt}\setlength{\LTpost}{3pt}",
+        *_tables(table),
         *_notes(table),
         r"\endgroup",
         "",
@@ -81,90 +85,101 @@ def fragment(table: TableData) -> str:
     return "\n".join(out)
 
 
-def _longtable(table: TableData) -> list[str]:
-    """One table of all blocks, columns that do not fit beside each other below each other; nothing without lines."""
+def _tables(table: TableData) -> list[str]:
+    """A longtable a block, or several where its columns do not fit beside each other; the first has the caption."""
     blocks = [turned(block) for block in table.blocks if block.lines and block.columns]
-    if not blocks:
-        return []
-    label = _SHORT_LABEL if all(line.kind == "across" for block in blocks for line in block.lines) else _LABEL
-    pieces = [piece for block in blocks for piece in parts(block, _widths, PAGE - label)]
-    width = 1 + max(len(piece.columns) for piece in pieces)
+    across = all(line.kind == "across" for block in blocks for line in block.lines)
+    least = _SHORT_LABEL if across else _LABEL
+    pieces = [piece for block in blocks for piece in parts(block, _widths, PAGE - _GAP - least)]
+    widest = max((sum(_widths(piece)) for piece in pieces), default=0.0)
+    label = least if across else min(max(PAGE - _GAP - widest, least), _WIDE_LABEL)
+    out = [*_caption(table)] if pieces else []
+    for number, piece in enumerate(pieces):
+        out.append(r"\addtocounter{table}{-1}")  # longtable counts itself, and so did the caption
+        out += _longtable(piece, label, first=piece.id not in {p.id for p in pieces[:number]})
+    return out
+
+
+def _longtable(block: BlockData, label: float, *, first: bool) -> list[str]:
+    """One piece of a block with its header, which is repeated on every page. first: of its block."""
+    columns = 1 + len(block.columns)
+    title = rf"\multicolumn{{{columns}}}{{@{{}}l}}{{\rlap{{\textbf{{{escape(block.title)}}}"
+    start, further = title + r"}}\\*", title + r" \emph{(continued)}}}\\*"
+    head = _head(block)
     out = [
-        rf"\begin{{longtable}}{{>{{\raggedright\arraybackslash}}p{{{label}mm}}*{{{width - 1}}}{{r}}}}",
-        rf"\caption{{{_caption(table)}}}\label{{tab:{table.id}}}\\",
-        r"\toprule\endfirsthead",
-        rf"\multicolumn{{{width}}}{{l}}{{\emph{{continued}}}}\\ \toprule\endhead",
+        rf"\begin{{longtable}}{{>{{\raggedright\arraybackslash}}p{{{label:.0f}mm}}*{{{columns - 1}}}{{r}}}}",
+        *[start if first else further, r"\toprule", *head, r"\midrule\endfirsthead"],
+        *[further, r"\toprule", *head, r"\midrule\endhead"],
         r"\bottomrule\endfoot",
     ]
-    before = None
-    for piece in pieces:
-        out += [r"\midrule[\heavyrulewidth]"] if before is not None else []
-        out += _block(piece, width, titled=piece.id != before)
-        before = piece.id
+    following = [*(line.row for line in block.lines[1:]), None]
+    for line, after in zip(block.lines, following, strict=True):
+        out.append(_line(line, block.columns) + (r"\\*" if line.row == after else r"\\"))
     return [*out, r"\end{longtable}"]
 
 
 def _widths(block: BlockData) -> list[float]:
-    """About how wide each column is, in mm; a group's title is shared by its columns."""
-    shares = {g: len(list(m)) for g, m in groupby(block.columns, key=lambda c: c.group)}
-    out = []
-    for j, column in enumerate(block.columns):
-        texts = [(line.entries[j], column.kind or line.kind) for line in block.lines]
-        cells = [len(e.text) * _CHARACTER.get(k, _NORMAL) + 1.3 * len(e.delta or "") for e, k in texts]
-        lines = wrapped(column.name, _HEADER) + (wrapped(column.group, _HEADER) if shares[column.group] == 1 else [])
-        head = _NORMAL * max(
-            len(column.group) / shares[column.group] if shares[column.group] > 1 else 0, *map(len, lines)
-        )
-        out.append(_GAP + max([head, *cells]))
+    """About how wide each column is, in mm; the columns below a group's title share it."""
+    out: list[float] = []
+    for group, members in groupby(block.columns, key=lambda c: c.group):
+        own = list(members)
+        title = max(map(len, wrapped(group, _header_width(len(own))))) / len(own)
+        for column in own:
+            entries = [(line.entries[block.columns.index(column)], column.kind or line.kind) for line in block.lines]
+            cells = [len(e.text) * _CHARACTER.get(k, _NORMAL) + 1.3 * len(e.delta or "") for e, k in entries]
+            heads = [_NORMAL * len(line) for line in wrapped(column.name, _HEADER)]
+            out.append(_GAP + max(_NORMAL * title, *heads, *cells))
     return out
 
 
-def _caption(table: TableData) -> str:
+def _caption(table: TableData) -> list[str]:
+    """The caption, as wide as the page; longtable's own would be as wide as the table."""
     where = f" ({table.printed_in} of AMLRIS)" if table.printed_in else ""
     ours = f"profile {table.profile}, masking preset {table.preset}"
     if all(block.printed.own for block in table.blocks):
-        text = f"{table.title}{where}. Our numbers: {ours}."
+        text = escape(f"{table.title}{where}. Our numbers: {ours}.")
     else:
-        text = f"{table.title}{where}. The paper's numbers, and shaded below them ours: {ours}."
+        text = escape(f"{table.title}{where}. The paper's numbers, and shaded below them ours: {ours}.")
     if table.watermark:
-        return rf"\textbf{{{escape(f'{table.stamp}: {table.watermark}.')}}} {escape(text)}"
-    return escape(text)
+        text = rf"\textbf{{{escape(f'{table.stamp}: {table.watermark}.')}}} {text}"
+    typed = r"\expandafter\def\csname @captype\endcsname{table}\abovecaptionskip0pt\belowcaptionskip3pt\relax"
+    return [rf"{typed}\caption{{{text}}}\label{{tab:{table.id}}}\nopagebreak"]
 
 
-def _block(block: BlockData, width: int, *, titled: bool) -> list[str]:
-    pad = " & " * (width - 1 - len(block.columns))
-    out = [rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(block.title)}}}}}\\* \addlinespace[2pt]"] if titled else []
-    if any(column.group for column in block.columns):
-        out += _groups(block.columns, pad)
+def _head(block: BlockData) -> list[str]:
+    """Groups of columns, then their names."""
     names = [_stacked(column.name, "r") + _marks(column.marks) for column in block.columns]
-    out.append(" & ".join([escape(block.stub), *names]) + pad + r"\\* \midrule")
-    for line in block.lines:
-        out.append(_line(line, block.columns) + pad + r"\\")
-    return out
+    groups = _groups(block.columns) if any(column.group for column in block.columns) else []
+    return [*groups, " & ".join([escape(block.stub), *names]) + r"\\*"]
 
 
-def _stacked(name: str, side: str) -> str:
-    """A header, in several lines where it is long."""
-    lines = [escape(line) for line in wrapped(name, _HEADER)]
-    stacked = r"\\".join(lines)
-    return stacked if len(lines) == 1 else rf"\shortstack[{side}]{{{stacked}}}"
-
-
-def _groups(columns: tuple[Column, ...], pad: str) -> list[str]:
+def _groups(columns: tuple[Column, ...]) -> list[str]:
     spans, rules, start = [""], [], 2
     for group, members in groupby(columns, key=lambda c: c.group):
         count = len(list(members))
-        spans.append(rf"\multicolumn{{{count}}}{{c}}{{{_stacked(group, 'c') if count == 1 else escape(group)}}}")
+        spans.append(rf"\multicolumn{{{count}}}{{c}}{{{_stacked(group, 'c', count)}}}")
         if group:
             rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
         start += count
-    return [" & ".join(spans) + pad + r"\\*", "".join(rules)]
+    return [" & ".join(spans) + r"\\*", "".join(rules)]
+
+
+def _stacked(name: str, side: str, count: int = 1) -> str:
+    """A header over `count` columns, in several lines where it is long."""
+    lines = [escape(line) for line in wrapped(name, _header_width(count))]
+    stacked = r"\\".join(lines)
+    return stacked if len(lines) == 1 else rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{stacked}\end{{tabular}}"
+
+
+def _header_width(count: int) -> int:
+    """Characters in a line of a header over that many columns."""
+    return _HEADER if count <= 2 else _HEADER * count // 2
 
 
 def _line(line: Line, columns: tuple[Column, ...]) -> str:
     label = escape(line.label) + (r"\ensuremath{^\ddagger}" if line.llm else "")
     if line.kind == "here":
-        detail = rf" \scriptsize({escape(line.detail)})" if line.detail else ""
+        detail = rf" \scriptsize({escape(line.detail).replace(' seed', '~seed')})" if line.detail else ""
         label = rf"\hangindent=2em\hangafter=1\quad ours: {label}{detail}"
     elif line.kind in ("difference", "interval"):
         label = rf"\quad\scriptsize {label}"

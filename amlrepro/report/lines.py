@@ -9,12 +9,12 @@ from amlrepro.aml.presets import describe
 from amlrepro.config import RunConfig
 from amlrepro.metrics.compute import METRICS
 from amlrepro.models.registry import get_spec
-from amlrepro.report.cells import CellResult, row_config
+from amlrepro.report.cells import CellResult
 from amlrepro.report.errata import Footnotes, cell_marks
 from amlrepro.report.headers import LineKind
 from amlrepro.report.numbers import decimals, shown, signed
 from amlrepro.suite.experiment import Block, RowSpec
-from amlrepro.suite.plan import Plan
+from amlrepro.suite.plan import Cell, Plan
 from amlrepro.suite.printed import PrintedColumn, PrintedRow, PrintedTable
 
 DASH = "–"
@@ -104,8 +104,9 @@ def _our_lines(
     base = [cells.get((_base(table, row).key, column.key)) for column in table.columns]
     beside = [_delta(row, *each) for each in zip(mine, base, places, strict=True)]
     here = [_entry(c, n, d, footnotes) for c, n, d in zip(mine, places, beside, strict=True)]
-    spec, config = block.rows[row.key], row_config(plan, mine)
-    lines = [Line("here", row.key, our_label(spec, row, table), tuple(here), _detail(spec, config, mine))]
+    spec, config = block.rows[row.key], _config(plan, mine)
+    label = _label(spec, row, table, config)
+    lines = [Line("here", row.key, label, tuple(here), _detail(spec, config, mine))]
     if any(c.difference is not None for c in mine):
         differences = tuple(_difference(c, n) for c, n in zip(mine, places, strict=True))
         lines.append(Line("difference", row.key, "ours − printed", differences))
@@ -114,26 +115,47 @@ def _our_lines(
     return lines
 
 
-def our_label(spec: RowSpec, row: PrintedRow, table: PrintedTable) -> str:
-    """What our line is called: the method that is run, or the row's own name where nothing is run for it."""
+def _config(plan: Plan, cells: Sequence[CellResult]) -> RunConfig | None:
+    """The configuration behind a row, of its first run; None where several methods or none are behind it. Cells that
+    are calculated (an overhead) count only in rows that have no others."""
+    every = {
+        (c.experiment, c.block, c.row, c.column): c for c in plan.cells if c.experiment == cells[0].cell.experiment
+    }
+    own = [result.cell for result in cells if result.cell.requests]
+    origins = own or [origin for result in cells for origin in _origins(result.cell, every)]
+    configs = [plan.runs[request.run_id].config for cell in origins for request in cell.requests]
+    return configs[0] if len({(c.model.name, describe(c)) for c in configs}) == 1 else None
+
+
+def _origins(cell: Cell, every: Mapping[tuple[str, str, str, str], Cell]) -> list[Cell]:
+    """The cells that one is calculated from, down to those that are read from runs."""
+    if cell.kind != "derived":
+        return [cell]
+    parts = [every[(cell.experiment, *part)] for part in cell.parts]
+    return [origin for part in parts for origin in _origins(part, every)]
+
+
+def _label(spec: RowSpec, row: PrintedRow, table: PrintedTable, config: RunConfig | None) -> str:
+    """What our line is called: the method that is run, or the row's own name where no single one is."""
     if spec.label:
         return spec.label
-    if table.own or row.derived:
+    if table.own or (config is None and (row.derived or spec.derive is not None)):
         return row.label.rstrip("*")
-    return get_spec(spec.model).title + _METHODS.get(spec.preset, "+AML")
+    if config is not None:
+        return get_spec(config.model.name).title + _STRATEGIES.get(config.strategy, "+AML")
+    return get_spec(spec.model).title + _PRESETS.get(spec.preset, "+AML")
 
 
-_METHODS = {"baseline": "", "random": "+random mask", "maskris": "+MaskRIS"}
+_STRATEGIES = {"plain": "", "random": " + random mask", "maskris": " + MaskRIS"}
+_PRESETS = {"baseline": "", "random": " + random mask", "maskris": " + MaskRIS"}
 
 
 def _detail(spec: RowSpec, config: RunConfig | None, cells: Sequence[CellResult]) -> str:
-    """Preset and seeds; nothing for a row that is only computed from others."""
-    trained = [c for c in cells if c.cell.kind in ("measured", "probe", "history")]
-    if config is None and not trained:
+    """Preset and seeds; nothing for a row that several methods are behind."""
+    if config is None:
         reasons = [c for c in cells if c.cell.kind == "unavailable"]
         return (reasons[0].cell.preset or spec.preset) if reasons else ""
-    preset = _named(config) if config else (cells[0].cell.preset or spec.preset)
-    return f"{preset}, {_seeds_text(trained)}"
+    return f"{_named(config)}, {_seeds_text(cells)}"
 
 
 def _named(config: RunConfig) -> str:
@@ -145,7 +167,7 @@ def _named(config: RunConfig) -> str:
 
 
 def _seeds_text(cells: Sequence[CellResult]) -> str:
-    counts = sorted({len(c.seeds) for c in cells})
+    counts = sorted({len(c.seeds) for c in cells if c.cell.requests or c.cell.parts})
     if not counts or counts == [0]:
         return "no seed yet"
     span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

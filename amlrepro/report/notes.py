@@ -136,7 +136,8 @@ def _intervals(cells: list[CellResult]) -> str:
     seeds = (
         ", and over training seeds" if several else "; one training seed, so the spread between trainings is not in it"
     )
-    return f"Intervals: 95 %, percentile bootstrap over pictures ({DRAWS:,} draws){seeds}. Averages have none."
+    without = " What is calculated from other cells has none." if any(c.cell.kind == "derived" for c in cells) else ""
+    return f"Intervals: 95 %, percentile bootstrap over pictures ({DRAWS:,} draws){seeds}.{without}"
 
 
 def _smallness(plan: Plan) -> str:
