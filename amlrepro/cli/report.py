@@ -12,6 +12,8 @@ from amlrepro.cli.groups import with_groups
 from amlrepro.cli.options import JsonOption, PlanOptions, headline, open_plan, wide_console
 from amlrepro.suite.experiment import load_experiments
 
+TABLES_IN_FULL = 4  # of more, only what came out of each is printed
+
 if TYPE_CHECKING:
     from amlrepro.report.api import ReportResult
 
@@ -42,12 +44,24 @@ def report(
 
 
 def print_report(result: ReportResult) -> None:
-    """Print the tables at the terminal's width and say where the files are."""
-    from amlrepro.report.terminal import terminal
+    """Print the tables at the terminal's width, of many only what came out of each; say where the files are."""
+    from amlrepro.report.terminal import overview, terminal
 
     console = wide_console()
-    for table in result.tables:
-        for part in terminal(table, console.width):
-            console.print(part)
-    for path in result.files:
-        console.print(f"wrote {path}", style="dim", soft_wrap=True, markup=False)
+    if len(result.tables) > TABLES_IN_FULL:
+        console.print(overview(result.tables, result.figures))
+    else:
+        for table in result.tables:
+            for part in terminal(table, console.width):
+                console.print(part)
+    for figure in result.figures:
+        if figure.reason:
+            console.print(f"{figure.experiment}, {figure.id}: not drawn, {figure.reason}", soft_wrap=True, markup=False)
+    console.print(
+        f"{len(result.files)} files in {result.folder}: tables as LaTeX, Markdown, CSV and JSON; figures as "
+        "PDF, PNG and SVG",
+        style="dim",
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print(f"everything on one page: {result.page}", soft_wrap=True, markup=False)

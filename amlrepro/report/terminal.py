@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from amlrepro.report.figures.build import ReportFigure
 from amlrepro.report.headers import Column, LineKind, wrapped
 from amlrepro.report.lines import Entry, Line
 from amlrepro.report.tabledata import BlockData, TableData, parts, turned
@@ -45,6 +48,28 @@ def terminal(table: TableData, width: int) -> list[RenderableType]:
     for check in table.checks:
         style = {"pass": "bold green", "fail": "bold red"}.get(check.verdict, "bold yellow")
         out.append(Text.assemble(("check ", "bold"), (check.verdict, style), f": {check.title}. {check.text}"))
+    return out
+
+
+def overview(tables: Sequence[TableData], figures: Sequence[ReportFigure]) -> RenderableType:
+    """One line an experiment: cells that have our number, of those that should; figures drawn; checks."""
+    out = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("", "", "cells", "figures", "checks", "missing because"):
+        out.add_column(name, overflow="fold")
+    for table in tables:
+        ours = [c for block in table.blocks for c in block.cells.values() if c.cell.kind != "printed"]
+        filled = sum(c.value is not None for c in ours)
+        drawn = [figure for figure in figures if figure.experiment == table.id]
+        reasons = dict.fromkeys(c.reason for c in ours if c.value is None and c.reason)
+        out.add_row(
+            table.id,
+            table.title,
+            f"{filled} of {len(ours)}" if ours else "",
+            f"{sum(bool(f.files) for f in drawn)} of {len(drawn)}" if drawn else "",
+            ", ".join(check.verdict for check in table.checks),
+            "; ".join(reasons),
+            style="" if filled == len(ours) and all(f.files for f in drawn) else "yellow",
+        )
     return out
 
 

@@ -95,10 +95,10 @@ def _pair(
         raise NotThereError(_why(cells, [key for spoke in spokes for key in spoke.cells.values()]))
     apart = origin.plan.watermark is not None
     both = [*printed, *ours]
-    name = f"here, profile {origin.plan.profile}" if apart else "reproduced"
+    name = f"profile {origin.plan.profile}" if apart else "reproduced"
     pairs = [("as printed", printed, printed if apart else both), (name, ours, ours if apart else both)]
     return [
-        RadarPanel(f"{title}, {what}" if title else what, _axes(spokes, ranged), tuple(series))
+        RadarPanel(f"{title}: {what}" if title else what, _axes(spokes, ranged), tuple(series))
         for what, series, ranged in pairs
         if series
     ]

@@ -19,7 +19,7 @@ def draw_histogram(data: HistogramData) -> Figure:
     chosen = looks([s.key for s in data.series])
     columns = min(len(data.series), 2)
     rows = -(-len(data.series) // 2)
-    left, right, gap, top, tall, below = 0.52, 0.14, 0.30, 0.24, 1.75, 0.22
+    left, right, gap, top, tall, below = 0.52, 0.14, 0.30, 0.52, 1.60, 0.22
     width = style.PAGE if columns > 1 else 3.6
     side = (width - left - right - gap * (columns - 1)) / columns
     step = top + tall + below
@@ -39,7 +39,7 @@ def draw_histogram(data: HistogramData) -> Figure:
 
 
 def _draw_panel(ax: Axes, series: HistogramSeries, look: Look) -> None:
-    ax.set_title(series.label, weight="bold", pad=5)
+    ax.set_title(series.label, weight="bold", pad=27)
     ax.grid(axis="y")
     widths = [b - a for a, b in zip(series.edges, series.edges[1:], strict=False)]
     bars = ax.bar(
@@ -48,17 +48,11 @@ def _draw_panel(ax: Axes, series: HistogramSeries, look: Look) -> None:
     for number, bar in enumerate(bars):
         bar.set_gid(f"{series.key}/bar{number}")
     ax.axvline(series.mean, color=style.INK, lw=0.9, ls=(0, (4, 2)), gid=f"{series.key}/mean")
-    lines = [f"{sum(series.counts):,} scores", f"mean {series.mean:.3f}", f"std {series.std:.3f}"]
-    lines += [f"S ≥ {limit:.2f}: {share:.2f} %" for limit, share in series.strong]
-    ax.text(
-        0.97,
-        0.96,
-        "\n".join(lines),
-        transform=ax.transAxes,
-        ha="right",
-        va="top",
-        fontsize=style.SMALL,
-        linespacing=1.35,
-        gid=f"{series.key}/numbers",
-        bbox={"boxstyle": "square,pad=0.3", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
-    )
+    gid = f"{series.key}/numbers"
+    ax.text(0.5, 1.02, numbers(series), transform=ax.transAxes, ha="center", fontsize=style.SMALL, gid=gid)
+
+
+def numbers(series: HistogramSeries) -> str:
+    """What is written above the bars."""
+    first = f"{sum(series.counts):,} scores, mean {series.mean:.3f}, std {series.std:.3f}"
+    return first + "\n" + ",  ".join(f"S ≥ {limit:g}: {share:.2f} %" for limit, share in series.strong)

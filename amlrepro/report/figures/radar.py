@@ -15,7 +15,6 @@ from amlrepro.report.figures.style import Look, looks
 
 _PANEL = style.PAGE / 2
 _RADIUS, _TITLE, _NAMES = 0.80, 0.24, 0.30  # inches: outer ring; room for the title; for axis names above and below
-_TALL = _TITLE + 2 * (_RADIUS + _NAMES)
 
 
 def draw_radar(data: RadarData) -> Figure:
@@ -28,16 +27,18 @@ def draw_radar(data: RadarData) -> Figure:
     rows = math.ceil(len(data.panels) / 2)
     columns = min(len(data.panels), 2)
     width = max(columns * _PANEL, 3.35)
-    sheet = Sheet(width, rows * _TALL + 0.26, data.watermark)
+    above = _NAMES if any("\n" in panel.axes[0].label for panel in data.panels) else _NAMES - 0.12
+    tall = _TITLE + above + 2 * _RADIUS + _NAMES
+    sheet = Sheet(width, rows * tall + 0.26, data.watermark)
     for number, panel in enumerate(data.panels):
         row, column = divmod(number, 2)
-        left, top = (width - columns * _PANEL) / 2 + column * _PANEL, row * _TALL
+        left, top = (width - columns * _PANEL) / 2 + column * _PANEL, row * tall
         sheet.text(left + _PANEL / 2, top + 0.10, panel.title, ha="center", va="center", weight="bold")
-        ax = sheet.axes(left, top + _TITLE, _PANEL, _TALL - _TITLE)
-        half = _PANEL / 2 / _RADIUS, (_RADIUS + _NAMES) / _RADIUS
-        ax.set(xlim=(-half[0], half[0]), ylim=(-half[1], half[1]))
+        ax = sheet.axes(left, top + _TITLE, _PANEL, tall - _TITLE)
+        side = _PANEL / 2 / _RADIUS
+        ax.set(xlim=(-side, side), ylim=(-1 - _NAMES / _RADIUS, 1 + above / _RADIUS))
         _draw_panel(ax, panel, number, chosen)
-    sheet.legend([(label, chosen[key]) for key, label in keys.items()], rows * _TALL + 0.13)
+    sheet.legend([(label, chosen[key]) for key, label in keys.items()], rows * tall + 0.13)
     return sheet.figure
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from amlrepro.errors import UserError
+from amlrepro.report.figures.data import AnyFigure
+from amlrepro.report.html.alternative import alternative
 
 CellKey = tuple[str, str, str, str]  # experiment, block, row key, column key
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -26,7 +28,8 @@ Verdicts = Mapping[CellKey, Verdict]
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A drawn figure. alt: what a reader who cannot see it should know; files: as saved, SVG and PNG among them."""
+    """A figure. alt: what a reader who cannot see it should know; files: as saved, SVG and PNG among them; reason: why
+    there are none."""
 
     experiment: str
     id: str
@@ -34,6 +37,12 @@ class PageFigure:
     alt: str
     files: tuple[Path, ...]
     caption: str = ""
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, experiment: str, data: AnyFigure, files: Sequence[Path]) -> PageFigure:
+        """A figure drawn from `data` and saved as `files`; its notes become the caption, its numbers the alt text."""
+        return cls(experiment, data.id, data.title, alternative(data), tuple(files), " ".join(data.notes))
 
     def data_uri(self) -> str:
         """The picture inside a URI: SVG, or PNG where the drawing is made of pixels. Raises `UserError` without one."""

@@ -42,6 +42,11 @@ class RowView:
     detail: str
     cells: tuple[CellView, ...]
 
+    @property
+    def tinted(self) -> bool:
+        """Whether the row itself is one that is run or computed here."""
+        return self.kind != "across" and any(cell.ours for cell in self.cells)
+
 
 @dataclass(frozen=True)
 class Header:
@@ -56,11 +61,12 @@ class Header:
 
 @dataclass(frozen=True)
 class BlockView:
-    """One block. top: groups and ungrouped columns; below: columns under the groups, empty without groups."""
+    """One block. top: groups and ungrouped columns; below: columns under the groups, empty without groups;
+    made: how the numbers were made, where that is said once for all; stub: above the names of the rows."""
 
     place: str
     title: str
-    metric: str
+    made: str
     top: tuple[Header, ...]
     below: tuple[Header, ...]
     rows: tuple[RowView, ...]
@@ -89,26 +95,39 @@ def block_view(table: TableData, block: BlockData, verdicts: Verdicts, cards: Ca
         if result.run_ids:
             card = _card(table, block, result, labels)
             cards.values[cell_anchor(table, block, result)] = card
-    top, below = _headers(block.columns)
-    stub = block.stub
+    common = _common(rows) if block.transpose else ""
+    top, below, stub = (*_headers(block.columns), block.stub)
     if block.transpose:
-        top, below, rows, stub = (*_across(rows, block.columns), "")
-    return BlockView(anchor(table.id, block.id), block.title, block.metric, top, below, tuple(rows), stub)
+        top, below, rows, stub = _across(block, rows, told=bool(common))
+    return BlockView(anchor(table.id, block.id), block.title, common, top, below, tuple(rows), stub)
+
+
+def _common(rows: list[RowView]) -> str:
+    """How ours was made, where that is the same for all methods that are run; else nothing."""
+    made = {made_by(row) for row in rows} - {""}
+    return made.pop() if len(made) == 1 else ""
+
+
+def made_by(row: RowView) -> str:
+    """Method, preset and seeds of a row's numbers."""
+    return ", ".join(part for part in (row.ours, row.detail) if part)
 
 
 def _across(
-    rows: list[RowView], columns: tuple[Column, ...]
-) -> tuple[tuple[Header, ...], tuple[Header, ...], list[RowView]]:
-    """The same cells with the columns as rows and the methods as columns."""
-    top = tuple(
-        Header(row.label + ("‡" if row.llm else ""), detail=", ".join(filter(None, [row.ours, row.detail])))
-        for row in rows
-    )
+    block: BlockData, rows: list[RowView], told: bool
+) -> tuple[tuple[Header, ...], tuple[Header, ...], list[RowView], str]:
+    """The same cells with the columns as rows and the methods as columns; the upper storey of the headers moves to the
+    corner where all columns share it. told: how the numbers were made is said elsewhere."""
+    headers = tuple(Header(row.label + "‡" * row.llm, detail="" if told else made_by(row)) for row in rows)
+    groups = {column.group for column in block.columns}
+    corner = groups.pop() if len(groups) == 1 else ""
     turned = [
-        RowView("across", f"{column.group} {column.name}".strip(), False, "", "", tuple(row.cells[j] for row in rows))
-        for j, column in enumerate(columns)
+        RowView("across", (column.name if corner else f"{column.group} {column.name}").strip(), False, "", "", cells)
+        for column, cells in zip(block.columns, zip(*(row.cells for row in rows), strict=True), strict=True)
     ]
-    return top, (), turned
+    if block.stub == "Method":
+        return headers, (), turned, corner
+    return (Header(block.stub, len(headers), group=True),), headers, turned, corner
 
 
 def _methods(lines: list[Line]) -> list[list[Line]]:
@@ -133,7 +152,7 @@ def _row(table: TableData, block: BlockData, key: str, lines: list[Line], verdic
             CellView(
                 place=anchor("cell", table.id, block.id, key, column.key),
                 printed=printed.entries[j] if printed else None,
-                here=here.entries[j] if here else None,
+                here=_ours(here, printed, j),
                 difference=_shown(by_kind.get("difference"), j),
                 interval=_shown(by_kind.get("interval"), j),
                 run=run_anchor(result.run_ids[0]) if here and result and result.run_ids else None,
@@ -144,6 +163,15 @@ def _row(table: TableData, block: BlockData, key: str, lines: list[Line], verdic
         )
     ours = here.label if here and printed else ""
     return RowView(first.kind, first.label, first.llm, ours, here.detail if here else "", tuple(cells))
+
+
+def _ours(here: Line | None, printed: Line | None, column: int) -> Entry | None:
+    """Our entry; none where print has a dash and nothing is run either."""
+    if here is None:
+        return None
+    entry = here.entries[column]
+    nothing = entry.number is None and not entry.marks
+    return None if nothing and printed is not None and printed.entries[column].number is None else entry
 
 
 def _shown(line: Line | None, column: int) -> Entry | None:
