@@ -112,9 +112,12 @@ def _logged(store: Store, plan: Plan, blank: CellResult) -> CellResult:
     absent = []
     for request in blank.cell.requests:
         if isinstance(request, ProbeRequest):
-            values = store.probe_values(request.run_id, request.probe)
-            number = (values or {}).get("values", {}).get(blank.cell.field)
-            epoch = values["epoch"] if values else 0
+            found = store.probe_values(request.run_id, request.probe)
+            number = found["values"].get(blank.cell.field) if found else None
+            epoch = found["epoch"] if found else 0
+            if found and number is None:
+                absent.append("the samples have nothing to measure it on")
+                continue
         elif isinstance(request, HistoryRequest):
             epoch = request.epoch
             number = store.epoch_rows(request.run_id).get(epoch, {}).get(request.field)
