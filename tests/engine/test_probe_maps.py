@@ -95,6 +95,7 @@ def test_pictures_are_what_the_network_gets(runs: dict[str, tuple[RunDir, RunCon
     names = {image["id"]: image["file_name"] for image in tables["images"]}
     for sample in samples:
         picture = Image.open(root / "train2014" / names[sample["image_id"]]).convert("RGB")
+        assert (sample["width"], sample["height"]) == picture.size
         stretched = np.asarray(picture.resize((112, 112), Image.Resampling.BILINEAR))
         assert np.array_equal(arrays[f"image_{sample['index']}"], stretched)
     others = [maps(runs[name], MAPS)[1] for name in ("rela", "detris")]
@@ -117,6 +118,8 @@ def test_listed_pictures(runs: dict[str, tuple[RunDir, RunConfig]], root: Path, 
     assert [(s["index"], s["picture"], s["sentence"]) for s in listed] == [
         (i, entry["image"], entry["sentence"]) for i, entry in enumerate(entries)
     ]
+    sizes = [[(s["height"], s["width"]) for s in which] for which in (listed, samples)]
+    assert sizes[0] == sizes[1]
     assert not any(key.startswith("target") for key in arrays)
     for i in range(3):
         assert np.array_equal(arrays[f"image_{i}"], drawn[f"image_{i}"])

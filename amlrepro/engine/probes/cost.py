@@ -8,9 +8,11 @@ process of their own, so that memory is that of this training alone and nothing 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import platform
 import resource
 import statistics
+import subprocess
 import tempfile
 import time
 import traceback
@@ -43,9 +45,10 @@ def measure_cost(
 
     `seconds_per_step` (median), `seconds_per_step_q1`, `seconds_per_step_q3`, `cpu_seconds_per_step` (processor time of
     all threads: it hardly depends on what else the machine does), `images_per_s`, `time_min_per_epoch` with
-    `steps_per_epoch` of the run's own epoch, `steps` timed; `memory_mb`: the largest figure of the GPU's driver for the
-    whole device, other processes included, or on the CPU the peak resident set of the process; `allocator_mb`: the peak
-    of PyTorch's allocator on a GPU. Raises `UserError` for data or weights that are missing.
+    `steps_per_epoch` of the run's own epoch, `steps` timed; `memory_mb`: what the GPU's driver counts, context and
+    caches included, at its largest, less what others had in use before (`others_mb`), or on the CPU the peak resident
+    set of the process; `allocator_mb`: the peak of PyTorch's allocator on a GPU. Raises `UserError` for data or weights
+    that are missing.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -105,10 +108,11 @@ class _Clock:
 def time_updates(config: RunConfig, steps: int, watch: Watch | None = None) -> dict[str, float | None]:
     """Do `steps` updates of a fresh run after a warm-up and time them; see `measure_cost`. Trains this process's own
     copy: nothing is written."""
+    on_gpu = choose_device(config.exec.device) != "cpu"
+    others = others_mb() if on_gpu else None
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder))
         session = Session(config, run, Journal(run, None))
-    on_gpu = session.device != "cpu"
     window = max(1, steps // WINDOWS)
     laps: list[tuple[float, float]] = []
     used = 0.0
@@ -126,7 +130,8 @@ def time_updates(config: RunConfig, steps: int, watch: Watch | None = None) -> d
             if watch:
                 watch(number, steps)
     memory = {
-        "memory_mb": used if on_gpu else resident_mb(),
+        "memory_mb": resident_mb() if others is None else used - others,
+        "others_mb": others,
         "allocator_mb": torch.cuda.max_memory_allocated() / 2**20 if on_gpu else None,
     }
     return {**_pace(session, laps), "steps": len(laps) * window, **memory}
@@ -151,6 +156,20 @@ def driver_mb() -> float:
     """MiB in use on the current GPU as its driver counts them (Q44): all processes, contexts and caches."""
     free, total = torch.cuda.mem_get_info()
     return (total - free) / 2**20
+
+
+def others_mb() -> float:
+    """MiB that other processes, the caller's among them, use on the GPU that this one is about to use.
+
+    Asked of the driver's own tool before this process has a context there; 0 where the tool is missing.
+    """
+    device = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip() or "0"
+    command = ["nvidia-smi", f"--id={device}", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        return float(done.stdout.split()[0])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return 0.0
 
 
 def resident_mb() -> float:

@@ -39,8 +39,9 @@ def measure_maps(
 
     `image_i` [H, W, 3] uint8 as the network sees it, `zplus_i`, `zminus_i` [H, W] float32 (see
     `RISModel.score_maps`), `mask_i` [H, W] bool, the model's own prediction, and `target_i` [H, W] bool where the
-    sample is of a split. Samples: `index`, `sentence`, and `ref_id`, `sent_id`, `image_id`, `iou` (None for an empty
-    union), or `picture`, the file's name. Raises `UserError` for a split, list or picture that is not there.
+    sample is of a split. Samples: `index`, `sentence`, `height` and `width` of the picture itself, and `ref_id`,
+    `sent_id`, `image_id`, `iou` (None for an empty union), or `picture`, the file's name. Raises
+    `UserError` for a split, list or picture that is not there.
     """
     if probe.pictures is not None:
         return _listed(subject, probe.pictures, watch)
@@ -67,6 +68,8 @@ def _drawn(subject: Subject, probe: ProbeConfig, watch: Watch | None) -> tuple[A
                 "ref_id": sample.ref.ref_id,
                 "sent_id": sample.sentence.sent_id,
                 "image_id": sample.ref.image_id,
+                "height": batch.ids[row][3],
+                "width": batch.ids[row][4],
                 "iou": _iou(arrays[f"mask_{index}"], target),
             }
         if watch:
@@ -80,9 +83,11 @@ def _listed(subject: Subject, name: str, watch: Watch | None) -> tuple[Arrays, l
     arrays: Arrays = {}
     described = []
     for index, picture in enumerate(pictures):
-        pixels = _input_pixels(subject, path.parent / picture.image)
+        opened = read_picture(path.parent / picture.image)
+        pixels = network_input(opened, subject.config.data.image_size, subject.model.protocol)
         _add(arrays, index, pixels, _maps(subject, _output(subject, pixels, picture.sentence)), 0)
-        described.append({"index": index, "sentence": picture.sentence, "picture": picture.image})
+        size = {"height": opened.height, "width": opened.width}
+        described.append({"index": index, "sentence": picture.sentence, "picture": picture.image, **size})
         if watch:
             watch(index + 1, len(pictures))
     return arrays, described
@@ -106,11 +111,6 @@ def _list_path(subject: Subject, name: str) -> Path:
     if not path.is_file():
         raise UserError("no such list of pictures", where="pictures", found=path)
     return path
-
-
-def _input_pixels(subject: Subject, path: Path) -> NDArray[np.uint8]:
-    """A picture at the network's input size by the model's protocol: [size, size, 3]."""
-    return network_input(read_picture(path), subject.config.data.image_size, subject.model.protocol)
 
 
 @torch.inference_mode()

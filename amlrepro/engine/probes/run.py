@@ -41,15 +41,15 @@ def run_probe(run: RunDir, config: RunConfig, probe: ProbeConfig, watch: Watch |
     probe. Nothing of the run and no random state of this process is changed. Raises `UserError` for a missing
     checkpoint, split, picture or setting; nothing is written then.
     """
+    if probe.kind == "cost":
+        values, more = measure_cost(config, probe, watch)
+        _write(run, probe, Measured(values, more=more), _untrained(config))
+        return
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(gpus):
-        if probe.kind == "cost":
-            values, more = measure_cost(config, probe, watch)
-            measured, of = Measured(values, more=more), _untrained(config)
-        else:
-            subject = open_subject(run, config, probe)
-            measured, of = _measure(subject, probe, watch), _trained(subject, probe)
-    _write(run, probe, measured, of)
+        subject = open_subject(run, config, probe)
+        measured = _measure(subject, probe, watch)
+    _write(run, probe, measured, _trained(subject, probe))
 
 
 def _measure(subject: Subject, probe: ProbeConfig, watch: Watch | None) -> Measured:
