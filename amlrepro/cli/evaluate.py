@@ -13,7 +13,9 @@ from amlrepro.cli.options import DEFAULT_STORE, DataRootOption, ImageRootOption,
 from amlrepro.config import EvalConfig
 from amlrepro.data.specs import dataset_spec, is_multi_target, parse_dataset_split
 from amlrepro.errors import UserError, unknown_name
+from amlrepro.metrics.compute import GENERALIZED_METRICS, metric
 from amlrepro.models.registry import get_spec
+from amlrepro.perturb.specs import PERTURBATIONS, check_perturbation
 from amlrepro.schema import parse_strict
 from amlrepro.suite.settings import find_data_root, load_settings, settings_path
 from amlrepro.suite.store import Store
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SHOWN = ("oiou", "miou", "pr50", "pr70", "pr90")  # with several targets or none: all of GENERALIZED_METRICS
+WHOLE = ("oiou", "miou", "ciou", "giou")  # what is said of unseen images
 RESOLUTIONS = ("resized", "original")
 LINE_SECONDS = 15.0
 
@@ -35,6 +38,12 @@ def evaluate(
     resolution: Annotated[
         str | None,
         typer.Option(help="Score at the network's input size (resized) or at each picture's own (original)."),
+    ] = None,
+    perturbation: Annotated[
+        str | None, typer.Option(help=f"Perturb the pictures: {', '.join(PERTURBATIONS)}.", show_default="none")
+    ] = None,
+    severity: Annotated[
+        int | None, typer.Option(help="Its strength, 1 to 5.", show_default="the paper's, which is 3")
     ] = None,
     vocab: Annotated[Path | None, typer.Option(help="vocab.txt of BERT or merges.txt of CLIP, or its folder.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the records instead of the store.")] = None,
@@ -50,6 +59,7 @@ def evaluate(
     chosen = spec.protocol.scoring if resolution is None else resolution
     if chosen not in RESOLUTIONS:
         raise unknown_name("resolution", chosen, RESOLUTIONS, "--resolution")
+    check_perturbation(perturbation, severity)
     root = _data_root(data_root)
     if not checkpoint.is_file():
         raise UserError("no such checkpoint", where=checkpoint)
@@ -67,7 +77,15 @@ def evaluate(
     images = image_root or (load_settings().image_root if data_root is None else None)
     subject = open_subject(checkpoint, model, dataset, split_by, vocab)
     execution = {"data_root": str(root), "image_root": str(images) if images else None, "eval_batch": batch}
-    values = {"dataset": dataset, "split": split, "split_by": split_by, "resolution": chosen, "checkpoint": FILE}
+    values = {
+        "dataset": dataset,
+        "split": split,
+        "split_by": split_by,
+        "resolution": chosen,
+        "checkpoint": FILE,
+        "perturbation": perturbation,
+        "severity": severity,
+    }
     asked = parse_strict(EvalConfig, values, "amlris evaluate")
     with Progress(Console(stderr=True)) as progress:
         records, evaluation, config = evaluate_subject(subject, asked, execution, target, progress.update)
@@ -136,8 +154,6 @@ def _print(console: Console, meta: dict[str, Any], path: Path) -> None:
     """The metrics with their intervals, and what they are of."""
     from rich.table import Table
 
-    from amlrepro.metrics.compute import GENERALIZED_METRICS, metric
-
     evaluation, summary = meta["eval"], meta["summary"]
     title = dataset_spec(evaluation["dataset"]).title
     console.print(f"{meta['file']} ({meta['model']}, {meta['origin']}, sha256 {meta['sha256'][:16]})")
@@ -145,6 +161,8 @@ def _print(console: Console, meta: dict[str, Any], path: Path) -> None:
         f"{title} ({meta['split_by']}) {evaluation['split']}: {meta['samples']} samples, {summary['images']} images | "
         f"scored at {meta['scored_at']} | {meta['decision']} | text field `{meta['text_field']}` | {meta['precision']}"
     )
+    if "perturbed_by" in meta:
+        console.print(f"pictures perturbed: {_perturbed(evaluation, meta['perturbed_by'])}")
     table = Table()
     for column in ("metric", "%", f"{summary['bootstrap']['level']:.0%} interval"):
         table.add_column(column, justify="left" if column == "metric" else "right")
@@ -154,4 +172,20 @@ def _print(console: Console, meta: dict[str, Any], path: Path) -> None:
         interval = "-" if entry["low"] is None else f"{entry['low']:.2f} to {entry['high']:.2f}"
         table.add_row(metric(name).title, value, interval)
     console.print(table)
+    if "unseen" in summary:
+        unseen = summary["unseen"]
+        values = ", ".join(_on_unseen(unseen, name) for name in WHOLE if name in unseen["metrics"])
+        console.print(f"on the {unseen['images']} images that are not in its train split: {values}")
     console.print(f"records: {path.with_suffix('.parquet')}")
+
+
+def _perturbed(evaluation: dict[str, Any], by: dict[str, Any]) -> str:
+    """`haze, severity 2 (opacity 0.35)`."""
+    strength = "the paper's strength" if evaluation["severity"] is None else f"severity {evaluation['severity']}"
+    parameters = ", ".join(f"{key} {value:g}" for key, value in by["parameters"].items())
+    return f"{evaluation['perturbation']}, {strength} ({parameters})"
+
+
+def _on_unseen(unseen: dict[str, Any], name: str) -> str:
+    value = unseen["metrics"][name]["value"]
+    return f"{metric(name).title} " + ("-" if value is None else f"{value:.2f}")

@@ -228,10 +228,10 @@ def _notes(
     train: str, splits: Sequence[tuple[str, str]], perturbations: Sequence[str], severities: Sequence[int]
 ) -> list[str]:
     """The readings that the numbers rest on."""
-    said = [f"{perturbation_spec(name).title}: {perturbation_spec(name).definition}." for name in perturbations]
+    said = [_reading(name, severities) for name in perturbations]
     if severities:
         scale = f"Of the five severities {LEVELS[0]} to {LEVELS[-1]}, {PAPER_LEVEL} is the paper's own strength"
-        said.append(f"{scale}, described here; the others are ours.")
+        said.append(f"{scale}; the others are ours.")
     said.append(
         "Perturbations act on the 8-bit RGB picture before it is resized (occlusion: on the network's input); random "
         "ones are drawn from image, perturbation and severity, so every model and every sentence of a picture sees "
@@ -240,3 +240,13 @@ def _notes(
     if any(may_leak(train, dataset) for dataset, _ in splits):
         said.append(f"Unseen: only pictures that are not in the train split of {_title(train)}.")
     return said
+
+
+def _reading(name: str, severities: Sequence[int]) -> str:
+    """What a perturbation does, and its parameters at the severities."""
+    spec = perturbation_spec(name)
+    levels = []
+    for severity in severities:
+        values = [f"{key} {value:g}" for key, value in spec.parameters(severity).items() if key != "count"]
+        levels.append(f"{severity}: {', '.join(values)}")
+    return f"{spec.title}: {spec.definition}." + (f" By severity, {'; '.join(levels)}." if levels else "")

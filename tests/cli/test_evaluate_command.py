@@ -101,6 +101,23 @@ def test_both_resolutions_as_json(run: Run, root: Path, ours: Path, tmp_path: Pa
     assert np.all(areas["original"] < areas["resized"])  # pictures are smaller than the network's input
 
 
+def test_perturbed_pictures_and_what_was_seen_in_training(run: Run, root: Path, ours: Path, tmp_path: Path) -> None:
+    options = ("--data-root", root, "--perturbation", "haze", "--severity", "4", "--out", tmp_path / "out")
+    code, out, _ = run(ours, "--data", "refcoco:val", *options)
+    assert code == 0
+    assert "haze, severity 4 (opacity 0.65)" in out
+    assert "not in its train split" not in out
+    (path,) = (tmp_path / "out").glob("*.json")
+    meta = json.loads(path.read_text())
+    assert (meta["eval"]["perturbation"], meta["eval"]["severity"], meta["train_images"]) == ("haze", 4, [])
+    clean = json.loads(run(ours, "--data", "refcoco:val", "--data-root", root, "--json")[1])
+    assert clean["records_sha256"] != meta["records_sha256"]
+    # every picture of its own train split was seen, so nothing is left
+    code, out, _ = run(ours, "--data", "refcoco:train", "--data-root", root)
+    assert code == 0
+    assert "on the 0 images that are not in its train split: oIoU -" in out
+
+
 @pytest.mark.slow
 def test_official_checkpoint_as_it_is(run: Run, root: Path, shared: Path, tmp_path: Path) -> None:
     """The micro official file: counts equal those of its model on each sample alone, fed as CARIS feeds."""
@@ -112,6 +129,8 @@ def test_official_checkpoint_as_it_is(run: Run, root: Path, shared: Path, tmp_pa
     assert code == 0
     meta = json.loads(out)
     assert (meta["scored_at"], meta["origin"], meta["samples"]) == ("448 x 448", "official", 8)
+    assert meta["train_images"] is None
+    assert "does not say what it was trained on" in meta["train_images_unknown"]
     records = Records.read(Path(meta["records"]))
 
     model = load_official("caris", file)
