@@ -167,9 +167,11 @@ class AFMConfig(Strict):
 
 
 class RandomConfig(Strict):
-    """Random-mask baseline (Q20): a fixed share of blocks, or the share AML would mask in the same sample."""
+    """Random-mask baseline (Q20): a fixed share of blocks, the share AML would mask in the same sample (`matched`), or
+    one drawn for each sample from 0 to 1 (`random`).
+    """
 
-    share: Annotated[float, Field(ge=0, le=1)] | Literal["matched"] = 0.25
+    share: Annotated[float, Field(ge=0, le=1)] | Literal["matched", "random"] = 0.25
 
 
 class MaskRISConfig(Strict):

@@ -90,9 +90,10 @@ def describe(config: RunConfig) -> str:
         return "baseline"
     if config.strategy == "random":
         share = config.random.share
-        if share != "matched":
-            return ", ".join([f"random mask {100 * share:g} %", *_departures(config, "random")])
-        return f"random mask, matched to {_nearest_reading(config)}"
+        if share == "matched":
+            return f"random mask, matched to {_nearest_reading(config)}"
+        label = "random mask of random share" if share == "random" else f"random mask {100 * share:g} %"
+        return ", ".join([label, *_departures(config, "random")])
     if config.strategy == "maskris":
         own = {"keep": config.maskris.keep, "words": config.maskris.words}
         changed = [

@@ -30,13 +30,13 @@ def random_blocks(count: Tensor, grid: Size, generators: Sequence[torch.Generato
 
 @STRATEGIES.register("random")
 class Random(Strategy):
-    """A fixed share of all blocks of every image: round(share * blocks) of them; one forward pass."""
+    """A share of all blocks of an image, fixed or drawn for each: round(share * blocks) of them; one forward pass."""
 
     def __init__(self, config: RunConfig, model: RISModel) -> None:
         super().__init__()
         size = config.data.image_size
         self.grid = block_grid((size, size), config.afm.block)
-        self.share = float(config.random.share)
+        self.share = None if config.random.share == "random" else float(config.random.share)
         self.afm = config.afm
         self.seed = config.seed
         self.statistics = MaskStatistics().to(next(model.parameters()).device)
@@ -53,12 +53,19 @@ class Random(Strategy):
         """The loss on the masked image against the unchanged target."""
         size = (int(batch.image.shape[-2]), int(batch.image.shape[-1]))
         grid = block_grid(size, self.afm.block)
-        count = torch.full((len(batch.image),), round(self.share * grid[0] * grid[1]), device=batch.image.device)
+        count = self.counts(batch, grid[0] * grid[1])
         blank = random_blocks(count, grid, sample_generators(self.seed, batch.index))
         self.statistics.add(blank, None, size, self.afm)
         image = apply_mask(batch.image, blank, self.afm.fill)
         parts = model.loss(model(image, batch.input_ids, batch.attention_mask), batch.target, batch.no_target)
         return with_parts(parts["loss"], parts)
+
+    def counts(self, batch: Batch, blocks: int) -> Tensor:
+        """How many of `blocks` go in each sample, [B] int64."""
+        if self.share is not None:
+            return torch.full((len(batch.image),), round(self.share * blocks), device=batch.image.device)
+        drawn = uniform(sample_generators(self.seed, batch.index, "random share"), (), batch.image.device)
+        return (drawn * blocks).round().long()
 
     def pop_stats(self) -> dict[str, float]:
         """Mask shares; see `MaskStatistics.pop`."""

@@ -45,6 +45,24 @@ def test_fixed_share(share: float, blocks: int) -> None:
     assert strategy.pop_stats()["masked_blocks"] == blocks / 64
 
 
+def test_random_share() -> None:
+    """One share a sample, uniform from 0 to 1: of 64 blocks 32 on average, standard deviation 18.5 (Q20 c)."""
+    strategy = build_strategy(config(random__share="random"), FakeModel(), tokenizer())
+    assert isinstance(strategy, Random)
+    data = batch(n=1)
+    data.index = torch.arange(2000)
+    counts = strategy.counts(data, 64).float()
+    assert (counts.min(), counts.max()) == (0, 64)
+    assert abs(counts.mean() - 32) < 4 * 18.5 / 2000**0.5
+    assert abs(counts.std() - 18.5) < 0.8
+    data.index = torch.tensor([7])
+    assert strategy.counts(data, 64).item() == counts[7]
+    model = FakeModel()
+    build_strategy(config(random__share="random"), model, tokenizer()).losses(model, batch())
+    zero = (model.images[-1].reshape(4, 3, 8, 8, 8, 8) == 0).all(5).all(3).all(1).flatten(1).sum(1)
+    assert zero.tolist() == counts[:4].tolist()
+
+
 def test_matched_takes_as_many_blocks_as_aml() -> None:
     """Sample by sample, from the same stage one; other places."""
     counts, masks = {}, {}
