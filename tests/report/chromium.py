@@ -126,7 +126,7 @@ class Browser:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         features.append({"name": "prefers-reduced-motion", "value": "reduce"})
-        self.send("Emulation.setEmulatedMedia", media="print" if printed else "screen", features=features)
+        self.send("Emulation.setEmulatedMedia", media="print" if printed else "", features=features)
         for address in ("about:blank", page.resolve().as_uri()):  # else an address with another anchor is not loaded
             self._events.clear()
             self.send("Page.navigate", url=address)
