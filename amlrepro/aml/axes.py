@@ -88,17 +88,18 @@ def parse_value(axis: Axis, text: str) -> dict[str, Any]:
 
 
 def parse_values(axis: Axis, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Values given one by one or joined by commas, in order, as `parse_value` reads them.
+    """Values given one by one or joined by commas, in order and each once, as `parse_value` reads them.
 
-    Raises `UserError` as it does, and for none, or one given twice.
+    Raises `UserError` as it does, and for none.
     """
     parts = [part for text in texts for part in text.split(",") if part.strip()]
     if not parts:
         raise UserError(f"no values for {axis.name}", where="--values", expected=axis.allowed)
-    changes = [parse_value(axis, part) for part in parts]
-    for place, change in enumerate(changes):
-        if change in changes[:place]:
-            raise UserError(f"a value of {axis.name} is given twice", where="--values", found=parts[place].strip())
+    changes: list[dict[str, Any]] = []
+    for part in parts:
+        change = parse_value(axis, part)
+        if change not in changes:
+            changes.append(change)
     return changes
 
 

@@ -29,6 +29,10 @@ def _is_numbers(word: str) -> bool:
     return word.replace(",", "").isdecimal()
 
 
+def _is_value(word: str) -> bool:
+    return not word.startswith("-") or word[1:2].isdecimal()
+
+
 def _is_word(word: str) -> bool:
     return not word.startswith("-")
 
@@ -36,7 +40,8 @@ def _is_word(word: str) -> bool:
 _LISTS: dict[str, Callable[[str], bool]] = {
     "--seeds": _is_numbers,
     "--severity": _is_numbers,
-    **dict.fromkeys(("--models", "--eval", "--perturbations", "--metrics"), _is_word),
+    **dict.fromkeys(("--models", "--eval", "--perturbations", "--metric", "--metrics"), _is_word),
+    **dict.fromkeys(("--values", "--by-values"), _is_value),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
+from amlrepro.cli.ablate import ablate
 from amlrepro.cli.arguments import join_lists
 from amlrepro.cli.bench import bench
 from amlrepro.cli.data import app as data_app
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for _command in (run, plan, status, logs, report, robustness, evaluate, predict, bench):
+for _command in (run, ablate, plan, status, logs, report, robustness, evaluate, predict, bench):
     app.command()(_command)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")

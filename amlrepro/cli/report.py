@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from amlrepro.cli.groups import with_groups
-from amlrepro.cli.options import JsonOption, PlanOptions, headline, open_plan, wide_console
+from amlrepro.cli.options import JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
 from amlrepro.suite.experiment import load_experiments
 
 TABLES_IN_FULL = 4  # of more, only what came out of each is printed
@@ -41,6 +41,13 @@ def report(
         typer.echo(json.dumps([json_value(table) for table in result.tables], ensure_ascii=False))
         return
     print_report(result)
+
+
+def report_plan(opened: Opened) -> None:
+    """Write everything that the store can tell of a plan, and print it."""
+    from amlrepro.report.api import report as write_report
+
+    print_report(write_report(opened.store, opened.plan))
 
 
 def print_report(result: ReportResult) -> None:

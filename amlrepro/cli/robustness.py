@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from amlrepro.cli.arguments import split_list
 from amlrepro.cli.carry_out import WorkOptions, carry_out
 from amlrepro.cli.groups import with_groups
-from amlrepro.cli.options import Opened, PlanOptions, open_plan
-from amlrepro.data.specs import COMBINED, DATASETS, dataset_spec, is_multi_target, parse_dataset_split
-from amlrepro.errors import UserError, unknown_name
+from amlrepro.cli.lists import items, training_set, usual_split
+from amlrepro.cli.options import PlanOptions, open_plan
+from amlrepro.cli.report import report_plan
+from amlrepro.data.specs import COMBINED, DATASETS, is_multi_target
+from amlrepro.errors import UserError
 from amlrepro.metrics.compute import metric
 from amlrepro.perturb.specs import LEVELS, PERTURBATIONS, SEVEN
 from amlrepro.suite.experiment import Experiment
@@ -59,7 +60,7 @@ def robustness(
     experiment = _experiment(train, models, eval_, perturbations, severity, metrics)
     command = f"amlris robustness --train {train}"
     opened = open_plan([experiment], options, command=command, device=work.device)
-    carry_out(opened, work, lambda: _report(opened))
+    carry_out(opened, work, lambda: report_plan(opened))
 
 
 def _experiment(
@@ -71,51 +72,23 @@ def _experiment(
     metrics: str | None,
 ) -> Experiment:
     """The experiment these options describe; raises `UserError` for each that is wrong."""
-    if train not in (*DATASETS, COMBINED):
-        raise unknown_name("data set", train, (*DATASETS, COMBINED), "--train")
-    several = is_multi_target(train)
-    methods = _items(models, "--models") or (["rela", "rela_aml"] if several else ["caris", "caris_aml"])
-    splits = _items(eval_, "--eval") or ([f"{train}:val"] if several else ["refcoco:val", "refcocog:val"])
-    names = _items(perturbations, "--perturbations") or list(SEVEN)
+    several = is_multi_target(training_set(train))
+    methods = items(models, "--models") or (["rela", "rela_aml"] if several else ["caris", "caris_aml"])
+    splits = items(eval_, "--eval") or ([f"{train}:val"] if several else ["refcoco:val", "refcocog:val"])
+    names = items(perturbations, "--perturbations") or list(SEVEN)
     return robustness_experiment(
         train,
         [parse_method(name) for name in methods],
-        [_split(text) for text in splits],
+        [usual_split(text) for text in splits],
         names,
         _severities(severity),
-        [metric(name).name for name in _items(metrics, "--metrics")],
+        [metric(name).name for name in items(metrics, "--metrics")],
     )
-
-
-def _items(text: str | None, where: str) -> list[str]:
-    """The items of a list option, none where it is not given; raises `UserError` for one that is given and empty."""
-    if text is None:
-        return []
-    found = split_list(text)
-    if not found:
-        raise UserError("an empty list", where=where)
-    return found
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Data set and split of `refcoco:val`; plans know a data set's usual partition only."""
-    dataset, owner, split = parse_dataset_split(text)
-    usual = dataset_spec(dataset).default
-    if owner not in (None, usual):
-        raise UserError("tables use the usual partition", where="--eval", found=text, expected=f"{dataset}({usual})")
-    return dataset, split
 
 
 def _severities(text: str | None) -> list[int]:
     wanted = f"one or more of {', '.join(map(str, LEVELS))}"
-    found = _items(text, "--severity")
+    found = items(text, "--severity")
     if not all(item.isdecimal() and int(item) in LEVELS for item in found):
         raise UserError("severities are levels", where="--severity", found=text, expected=wanted)
     return sorted({int(item) for item in found})
-
-
-def _report(opened: Opened) -> None:
-    from amlrepro.cli.report import print_report
-    from amlrepro.report.api import report
-
-    print_report(report(opened.store, opened.plan))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from amlrepro.cli.carry_out import WorkOptions, carry_out
 from amlrepro.cli.groups import with_groups
-from amlrepro.cli.options import Experiments, Opened, PlanOptions, open_plan
+from amlrepro.cli.options import Experiments, PlanOptions, open_plan
+from amlrepro.cli.report import report_plan
 from amlrepro.suite.experiment import load_experiments
 
 
@@ -14,11 +15,4 @@ def run(experiments: Experiments, options: PlanOptions, work: WorkOptions) -> No
     work.check()
     command = f"amlris run {' '.join(experiments)}"
     opened = open_plan(load_experiments(experiments), options, command=command, device=work.device)
-    carry_out(opened, work, lambda: _report(opened))
-
-
-def _report(opened: Opened) -> None:
-    from amlrepro.cli.report import print_report
-    from amlrepro.report.api import report
-
-    print_report(report(opened.store, opened.plan))
+    carry_out(opened, work, lambda: report_plan(opened))

@@ -39,6 +39,44 @@ class CurvesFigure(_Figure):
     panels: dict[str, list[str]]
 
 
+class SweepFigure(_Figure):
+    """Rows of a block over the setting by which they differ. lines: legend -> rows, one for each x (a number, or a name
+    where the setting has no order); reference: a row drawn as a level line; panels: title -> column."""
+
+    kind: Literal["sweep"]
+    block: str
+    x: list[float | str]
+    x_label: str
+    y_label: str
+    lines: dict[str, list[str]]
+    reference: str | None = None
+    panels: dict[str, str]
+
+    @property
+    def rows(self) -> list[str]:
+        """Every row that is drawn."""
+        return [*([self.reference] if self.reference else []), *(row for line in self.lines.values() for row in line)]
+
+
+class GridFigure(_Figure):
+    """Rows of a block that differ by two settings, as a field of numbers. cells: for each y, the row at each x."""
+
+    kind: Literal["grid"]
+    block: str
+    column: str
+    x: list[float | str]
+    y: list[float | str]
+    x_label: str
+    y_label: str
+    value_label: str
+    cells: list[list[str]]
+
+    @property
+    def rows(self) -> list[str]:
+        """Every row that is drawn."""
+        return [row for line in self.cells for row in line]
+
+
 class HistogramFigure(_Figure):
     """Distribution of S of the rows' alignment probes: the probes of the block's cells in `column`."""
 
@@ -72,5 +110,6 @@ class GalleryFigure(_Figure):
 
 
 FigureSpec = Annotated[
-    RadarFigure | CurvesFigure | HistogramFigure | MapsFigure | GalleryFigure, Field(discriminator="kind")
+    RadarFigure | CurvesFigure | SweepFigure | GridFigure | HistogramFigure | MapsFigure | GalleryFigure,
+    Field(discriminator="kind"),
 ]

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amlrepro.data.specs import COMBINED, dataset_spec, is_multi_target
-from amlrepro.errors import UserError, unknown_name
+from amlrepro.data.specs import is_multi_target
+from amlrepro.errors import unknown_name
 from amlrepro.metrics.compute import metric
 from amlrepro.models.registry import get_spec, model_names
 from amlrepro.perturb.specs import LEVELS, PAPER_LEVEL, check_perturbation, perturbation_spec
 from amlrepro.schema import parse_strict
 from amlrepro.suite.experiment import AML, Experiment, verify
+from amlrepro.suite.scored import Scored, check_fit, file_name, may_leak, training_title
 
 CLEAN = "clean"
 # How a method is called behind the model: its name on the command line, and on paper, by preset.
@@ -33,26 +34,6 @@ class Method:
     title: str
     model: str
     preset: str
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A column's data: data set, split and metric, on all images or on those not trained on."""
-
-    dataset: str
-    split: str
-    metric: str
-    subset: str
-
-    @property
-    def key(self) -> str:
-        return ".".join([self.dataset, self.split, *(["unseen"] if self.subset == "unseen" else []), self.metric])
-
-    @property
-    def title(self) -> str:
-        """`RefCOCOg val unseen mIoU`."""
-        words = [dataset_spec(self.dataset).title, self.split, *(["unseen"] if self.subset == "unseen" else [])]
-        return " ".join([*words, metric(self.metric).title])
 
 
 def parse_method(name: str) -> Method:
@@ -81,7 +62,7 @@ def robustness_experiment(
     for name in perturbations:
         for severity in severities or (None,):
             check_perturbation(name, severity)
-    _check_fit(train, methods, splits)
+    check_fit([method.model for method in methods], [train, *(dataset for dataset, _ in splits)], "--models")
     scored = [
         Scored(dataset, split, name, subset)
         for dataset, split in splits
@@ -90,7 +71,7 @@ def robustness_experiment(
     ]
     values: dict[str, Any] = {
         "id": "robustness_" + train.replace("+", "_plus"),
-        "title": f"Robustness of models trained on {_title(train)}",
+        "title": f"Robustness of models trained on {training_title(train)}",
         "notes": _notes(train, splits, perturbations, severities),
         "comment": f"{', '.join(method.title for method in methods)} on whole and perturbed pictures.",
     }
@@ -104,37 +85,14 @@ def robustness_experiment(
     return experiment
 
 
-def may_leak(train: str, dataset: str) -> bool:
-    """Whether evaluated pictures of `dataset` may be in the train split of `train`: RefCOCOg is partitioned otherwise
-    than RefCOCO, RefCOCO+ and gRefCOCO; `combined` leaves such pictures out."""
-    return train != COMBINED and (train == "refcocog") != (dataset == "refcocog")
-
-
 def _usual_metrics(dataset: str, curves: bool) -> tuple[str, ...]:
     if is_multi_target(dataset):
         return ("giou",) if curves else ("giou", "ciou")
     return ("miou",) if curves else ("miou", "oiou", "pr50")
 
 
-def _check_fit(train: str, methods: Sequence[Method], splits: Sequence[tuple[str, str]]) -> None:
-    """A model for sentences with one object cannot be trained or scored on gRefCOCO."""
-    several = [name for name in (train, *(dataset for dataset, _ in splits)) if is_multi_target(name)]
-    for method in methods:
-        if several and not get_spec(method.model).protocol.multi_target:
-            raise UserError(
-                f"sentences of {dataset_spec(several[0]).title} may name several objects or none",
-                where="--models",
-                found=method.name,
-                expected="models for any number of objects (rela, rela_aml)",
-            )
-
-
 def _row(method: Method, train: str) -> dict[str, Any]:
     return {"model": method.model, "preset": method.preset, "train": train}
-
-
-def _column(scored: Scored, header: str) -> dict[str, Any]:
-    return {"header": header, "metric": scored.metric, "dataset": scored.dataset, "split": scored.split}
 
 
 def _table_block(
@@ -160,8 +118,8 @@ def _table_block(
             rows[drop] = _derived("difference", (f"{CLEAN}__{method.name}", f"average__{method.name}"))
     return {
         "id": "perturbed",
-        "title": f"Trained on {_title(train)}",
-        "layout": {"columns": {s.key: _column(s, s.title) for s in scored}, "rows": labels},
+        "title": f"Trained on {training_title(train)}",
+        "layout": {"columns": {s.key: s.column() for s in scored}, "rows": labels},
         "rows": rows,
         "columns": {s.key: {"subset": "unseen"} for s in scored if s.subset == "unseen"},
     }
@@ -179,17 +137,17 @@ def _curve_block(
     severities: Sequence[int],
 ) -> dict[str, Any]:
     """One metric on one split: methods across, perturbation and severity down (`transpose`)."""
-    columns = {CLEAN: _column(scored, "Whole")}
+    columns = {CLEAN: scored.column("Whole")}
     cells: dict[str, Any] = {CLEAN: {"subset": scored.subset}}
     for name in perturbations:
         for severity in severities:
             key = f"{name}.{severity}"
-            columns[key] = _column(scored, f"{perturbation_spec(name).title} {severity}")
+            columns[key] = scored.column(f"{perturbation_spec(name).title} {severity}")
             level = {} if severity == PAPER_LEVEL else {"severity": severity}  # the paper's own is in Table 15
             cells[key] = {"perturbation": name, "subset": scored.subset, **level}
     return {
-        "id": _file_name(scored),
-        "title": f"Trained on {_title(train)}, {scored.title} by severity",
+        "id": file_name(scored.key),
+        "title": f"Trained on {training_title(train)}, {scored.title} by severity",
         "layout": {"columns": columns, "rows": {method.name: method.title for method in methods}},
         "rows": {method.name: _row(method, train) for method in methods},
         "columns": cells,
@@ -201,10 +159,10 @@ def _curves(
     scored: Scored, methods: Sequence[Method], perturbations: Sequence[str], severities: Sequence[int]
 ) -> dict[str, Any]:
     return {
-        "id": _file_name(scored),
+        "id": file_name(scored.key),
         "kind": "curves",
         "title": scored.title,
-        "block": _file_name(scored),
+        "block": file_name(scored.key),
         "rows": [method.name for method in methods],
         "x": [0, *severities],
         "x_label": "severity (0: whole)",
@@ -214,14 +172,6 @@ def _curves(
             for name in perturbations
         },
     }
-
-
-def _file_name(scored: Scored) -> str:
-    return scored.key.replace("+", "_plus").replace(".", "_")
-
-
-def _title(train: str) -> str:
-    return "RefCOCO, RefCOCO+ and RefCOCOg" if train == COMBINED else dataset_spec(train).title
 
 
 def _notes(
@@ -238,7 +188,7 @@ def _notes(
         "the same one (Q35)."
     )
     if any(may_leak(train, dataset) for dataset, _ in splits):
-        said.append(f"Unseen: only pictures that are not in the train split of {_title(train)}.")
+        said.append(f"Unseen: only pictures that are not in the train split of {training_title(train)}.")
     return said
 
 

@@ -11,7 +11,8 @@ from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.planner import Choices, build_plan
 from amlrepro.suite.profile import load_profile
-from amlrepro.suite.robustness import may_leak, parse_method, robustness_experiment
+from amlrepro.suite.robustness import parse_method, robustness_experiment
+from amlrepro.suite.scored import may_leak
 
 SPLITS = [("refcoco", "val"), ("refcocog", "val")]
 METHODS = [parse_method("caris"), parse_method("caris_aml")]

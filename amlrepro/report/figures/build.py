@@ -9,9 +9,10 @@ from pathlib import Path
 from amlrepro.report.figures.from_cells import curves_recipe, radar_recipe
 from amlrepro.report.figures.from_pictures import gallery_recipe
 from amlrepro.report.figures.from_probes import histogram_recipe, maps_recipe
+from amlrepro.report.figures.from_sweeps import grid_recipe, sweep_recipe
 from amlrepro.report.figures.recipe import Cells, NotThereError, Origin, Recipe
 from amlrepro.report.figures.save import draw_recipe
-from amlrepro.suite.figures import CurvesFigure, GalleryFigure, HistogramFigure, RadarFigure
+from amlrepro.suite.figures import CurvesFigure, GalleryFigure, GridFigure, HistogramFigure, RadarFigure, SweepFigure
 from amlrepro.suite.plan import Plan, PlannedFigure
 from amlrepro.suite.store import Store
 
@@ -20,8 +21,8 @@ from amlrepro.suite.store import Store
 class ReportFigure:
     """A figure of a report.
 
-    files: PDF, PNG, SVG; none with a `reason`, which says why it is not drawn. caption: title and notes. alt: the
-    figure in words. run_ids: the runs it shows.
+    files: PDF, PNG, SVG; none with a `reason`, which says why it is not drawn. caption: notes, to stand under its
+    title. alt: the figure in words. run_ids: the runs it shows.
     """
 
     experiment: str
@@ -59,6 +60,10 @@ def recipe(origin: Origin, planned: PlannedFigure) -> Recipe:
         return radar_recipe(origin, block, spec)
     if isinstance(spec, CurvesFigure):
         return curves_recipe(origin, block, spec)
+    if isinstance(spec, SweepFigure):
+        return sweep_recipe(origin, block, spec)
+    if isinstance(spec, GridFigure):
+        return grid_recipe(origin, block, spec)
     if isinstance(spec, HistogramFigure):
         return histogram_recipe(origin, block, spec, planned)
     return maps_recipe(origin, block, spec, planned)
@@ -70,7 +75,7 @@ def _figure(origin: Origin, planned: PlannedFigure, folder: Path) -> ReportFigur
         found = recipe(origin, planned)
         drawn = draw_recipe(found, folder / spec.id)
     except NotThereError as why:
-        return ReportFigure(planned.experiment, spec.id, spec.kind, spec.title, spec.title, reason=str(why))
+        return ReportFigure(planned.experiment, spec.id, spec.kind, spec.title, "", reason=str(why))
     return ReportFigure(
         planned.experiment,
         spec.id,

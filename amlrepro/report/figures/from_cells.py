@@ -9,7 +9,9 @@ from functools import partial
 
 from amlrepro.metrics.compute import METRICS
 from amlrepro.models.registry import get_spec
+from amlrepro.report.cells import CellResult
 from amlrepro.report.figures.data import (
+    AnyFigure,
     CurvePanel,
     CurvesData,
     CurveSeries,
@@ -61,10 +63,10 @@ def radar_recipe(origin: Origin, block: Block, spec: RadarFigure) -> Recipe:
         id=spec.id,
         title=spec.title,
         watermark=origin.watermark,
-        notes=(*_metric_note(cells, shown), *notes, *_missing(block, cells, sorted(shown))),
+        notes=(*_metric_note(cells, shown), *notes, *missing_notes(block, cells, sorted(shown))),
         panels=tuple(panels),
     )
-    return Recipe(plain(data), partial(_same, data), _runs(cells, shown))
+    return Recipe(plain(data), partial(same, data), shown_runs(cells, shown))
 
 
 def _by_group(spec: RadarFigure, column: str) -> list[_Spoke]:
@@ -92,7 +94,7 @@ def _pair(
     ours = _series(spokes, labels, cells, "value")
     there = sum(any(s.values[k] is not None for s in ours) for k in range(len(spokes)))
     if there < _FEWEST_AXES:
-        raise NotThereError(_why(cells, [key for spoke in spokes for key in spoke.cells.values()]))
+        raise NotThereError(why_missing(cells, [key for spoke in spokes for key in spoke.cells.values()]))
     apart = origin.plan.watermark is not None
     both = [*printed, *ours]
     name = f"profile {origin.plan.profile}" if apart else "reproduced"
@@ -129,32 +131,40 @@ def curves_recipe(origin: Origin, block: Block, spec: CurvesFigure) -> Recipe:
         panels.append(CurvePanel(title, tuple(series)))
     keys = [(row, column) for columns in spec.panels.values() for row in spec.rows for column in columns]
     if not any(cells[key].value is not None for key in keys):
-        raise NotThereError(_why(cells, keys))
+        raise NotThereError(why_missing(cells, keys))
     intervals = any(cells[key].interval is not None for key in keys)
     data = CurvesData(
         id=spec.id,
         title=spec.title,
         watermark=origin.watermark,
-        notes=(*(["Bars and bands: 95 % intervals over images."] if intervals else []), *_missing(block, cells, keys)),
+        notes=(
+            *(["Bars and bands: 95 % intervals over images."] if intervals else []),
+            *missing_notes(block, cells, keys),
+        ),
         x=tuple(spec.x),
         x_label=spec.x_label,
         y_label=spec.y_label,
         panels=tuple(panels),
     )
-    return Recipe(plain(data), partial(_same, data), _runs(cells, set(keys)))
+    return Recipe(plain(data), partial(same, data), shown_runs(cells, set(keys)))
 
 
 def _curves(origin: Origin, block: Block, row: str, columns: Sequence[str]) -> list[CurveSeries]:
     found = [origin.cells[block.id][row, column] for column in columns]
     label = method_label(block, row)
-    low = tuple(c.interval.low if c.interval else None for c in found)
-    high = tuple(c.interval.high if c.interval else None for c in found)
-    ours = CurveSeries(row, label, tuple(c.value for c in found), low, high)
+    ours = our_curve(row, label, found)
     out = [ours] if any(v is not None for v in ours.values) else []
     printed = tuple(None if c.printed is None else float(c.printed) for c in found)
     if origin.plan.watermark is None and any(v is not None for v in printed):
         out.append(CurveSeries(row, label, printed, printed=True))
     return out
+
+
+def our_curve(key: str, label: str, cells: Sequence[CellResult]) -> CurveSeries:
+    """A curve through our numbers, with their intervals."""
+    low = tuple(c.interval.low if c.interval else None for c in cells)
+    high = tuple(c.interval.high if c.interval else None for c in cells)
+    return CurveSeries(key, label, tuple(c.value for c in cells), low, high)
 
 
 def _metric_note(cells: Cells, shown: set[tuple[str, str]]) -> tuple[str, ...]:
@@ -163,7 +173,7 @@ def _metric_note(cells: Cells, shown: set[tuple[str, str]]) -> tuple[str, ...]:
     return (f"{', '.join(titles)}, percent.",) if titles else ()
 
 
-def _missing(block: Block, cells: Cells, keys: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+def missing_notes(block: Block, cells: Cells, keys: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """What ours lacks, a sentence a reason."""
     without: dict[str, dict[str, None]] = {}
     for row, column in keys:
@@ -175,14 +185,17 @@ def _missing(block: Block, cells: Cells, keys: Sequence[tuple[str, str]]) -> tup
     return tuple(f"Not there: {', '.join(names)} ({reason})." for reason, names in without.items())
 
 
-def _why(cells: Cells, keys: Sequence[tuple[str, str]]) -> str:
+def why_missing(cells: Cells, keys: Sequence[tuple[str, str]]) -> str:
+    """Why there is nothing to draw."""
     reasons = dict.fromkeys(c.reason for key in keys if (c := cells.get(key)) is not None and c.reason)
     return "; ".join(str(r) for r in reasons) or "too few numbers"
 
 
-def _runs(cells: Cells, keys: set[tuple[str, str]]) -> tuple[str, ...]:
+def shown_runs(cells: Cells, keys: set[tuple[str, str]]) -> tuple[str, ...]:
+    """The runs behind these cells."""
     return tuple(sorted({run for key in keys if key in cells for run in cells[key].run_ids}))
 
 
-def _same(data: RadarData | CurvesData) -> RadarData | CurvesData:
+def same(data: AnyFigure) -> AnyFigure:
+    """For a `Recipe` whose data are made already."""
     return data
