@@ -105,4 +105,4 @@ def _on_page(figure: ReportFigure) -> PageFigure:
 def _in_document(figure: ReportFigure, out: Path, place: str) -> FigurePage:
     pdf = next((path for path in figure.files if path.suffix == ".pdf"), None)
     path = None if pdf is None else pdf.relative_to(out).as_posix()
-    return FigurePage(figure.experiment, place, figure.caption, path, reason=figure.reason)
+    return FigurePage(figure.experiment, place, f"{figure.title}. {figure.caption}".strip(), path, reason=figure.reason)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from amlrepro.metrics.alignment import PatchScores, histogram, value
+from amlrepro.models.registry import get_spec
 from amlrepro.report.figures.data import (
     AnyFigure,
     HistogramData,
@@ -35,10 +37,12 @@ Arrays = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class _Found:
-    """Probes of one method. records: what their JSON files say; bulk: their data, one file a seed."""
+    """Probes of one method. records: what their JSON files say; bulk: their data, one file a seed. stretched: whether
+    its model sees pictures stretched to a square."""
 
     key: str
     label: str
+    stretched: bool
     records: tuple[dict[str, Any], ...]
     bulk: tuple[Path, ...]
 
@@ -86,7 +90,8 @@ def _find(origin: Origin, block: Block, planned: PlannedFigure, suffix: str) -> 
                 records.append(record)
                 bulk.append(path)
         if records:
-            found.append(_Found(row, label, tuple(records), tuple(bulk)))
+            protocol = get_spec(origin.plan.runs[requests[0].run_id].config.model.name).protocol
+            found.append(_Found(row, label, protocol.resize == "stretch", tuple(records), tuple(bulk)))
     if not found:
         raise NotThereError("; ".join(dict.fromkeys(absent.values())) or "no probe is planned")
     return found, tuple(f"Not there: {label} ({reason})." for label, reason in absent.items())
@@ -135,9 +140,36 @@ def _overlay(spec: MapsFigure, found: list[_Found], notes: tuple[str, ...], wate
     samples = []
     for sample in described:
         i = sample["index"]
-        masks = tuple(MethodMask(f.key, f.label, a[f"mask_{i}"]) for f, a in opened)
-        samples.append(OverlaySample(opened[0][1][f"image_{i}"], sample["sentence"], masks, _target(opened[0][1], i)))
+        arrays = opened[0][1]
+        shape = _shape(sample, arrays[f"image_{i}"].shape[0]) if found[0].stretched else None
+        masks = tuple(MethodMask(f.key, f.label, _reshaped(a[f"mask_{i}"], shape)) for f, a in opened)
+        target = _target(arrays, i)
+        samples.append(
+            OverlaySample(
+                _reshaped(arrays[f"image_{i}"], shape),
+                sample["sentence"],
+                masks,
+                None if target is None else _reshaped(target, shape),
+            )
+        )
     return OverlayData(id=spec.id, title=spec.title, watermark=watermark, notes=notes, samples=tuple(samples))
+
+
+def _shape(sample: Mapping[str, Any], side: int) -> tuple[int, int] | None:
+    """Height and width of the picture's own proportions, `side` long; None where these are not known."""
+    if "height" not in sample:
+        return None
+    longest = max(sample["height"], sample["width"])
+    return round(side * sample["height"] / longest), round(side * sample["width"] / longest)
+
+
+def _reshaped(values: Any, shape: tuple[int, int] | None) -> Any:
+    """A picture, smoothly, or a mask, by its nearest pixels, at another height and width."""
+    if shape is None:
+        return values
+    smooth = values.dtype != np.bool_
+    how = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(values).resize((shape[1], shape[0]), how))
 
 
 def _samples(found: list[_Found]) -> tuple[list[tuple[_Found, Arrays]], list[dict[str, Any]]]:

@@ -19,7 +19,7 @@ def draw_histogram(data: HistogramData) -> Figure:
     chosen = looks([s.key for s in data.series])
     columns = min(len(data.series), 2)
     rows = -(-len(data.series) // 2)
-    left, right, gap, top, tall, below = 0.52, 0.14, 0.30, 0.52, 1.60, 0.22
+    left, right, gap, top, tall, below = 0.52, 0.14, 0.30, 0.48, 1.62, 0.22
     width = style.PAGE if columns > 1 else 3.6
     side = (width - left - right - gap * (columns - 1)) / columns
     step = top + tall + below
@@ -39,7 +39,7 @@ def draw_histogram(data: HistogramData) -> Figure:
 
 
 def _draw_panel(ax: Axes, series: HistogramSeries, look: Look) -> None:
-    ax.set_title(series.label, weight="bold", pad=27)
+    ax.set_title(series.label, weight="bold", pad=21)
     ax.grid(axis="y")
     widths = [b - a for a, b in zip(series.edges, series.edges[1:], strict=False)]
     bars = ax.bar(

@@ -81,7 +81,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure's files (PDF, PNG, SVG), its caption, and the figure in words."""
+    """A figure's files (PDF, PNG, SVG), its caption without title, and the figure in words."""
 
     files: tuple[Path, ...]
     caption: str

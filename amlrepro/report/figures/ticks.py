@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 RINGS = 4
-STEPS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 25.0)  # points from ring to ring; four of the last span 0 to 100
+# Points from ring to ring; four of the last span 0 to 100.
+STEPS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 25.0)
 
 
 def axis_ticks(numbers: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:

@@ -15,12 +15,16 @@ from amlrepro.report.figures.data import (
 
 
 def caption(data: AnyFigure) -> str:
-    """Title and notes, as sentences."""
-    return " ".join([f"{data.title.rstrip('.')}.", *data.notes])
+    """What is said under the figure besides its title."""
+    return " ".join(data.notes)
 
 
 def alt_text(data: AnyFigure) -> str:
-    """What the figure shows, with its numbers where it has some."""
+    """What the figure shows, with its numbers where it has some, after its watermark."""
+    return f"{data.watermark}. {_content(data)}" if data.watermark else _content(data)
+
+
+def _content(data: AnyFigure) -> str:
     match data:
         case RadarData():
             return _radar(data)
@@ -75,7 +79,8 @@ def _histogram(data: HistogramData) -> str:
 
 
 def _pairs(names: list[str], values: tuple[float | None, ...]) -> str:
-    return ", ".join(f"{n} {'none' if v is None else f'{v:.2f}'}" for n, v in zip(names, values, strict=True))
+    known = [f"{n} {v:.2f}" for n, v in zip(names, values, strict=True) if v is not None]
+    return ", ".join(known) or "no number"
 
 
 def _sentences(sentences: list[str]) -> str:
