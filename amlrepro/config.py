@@ -182,10 +182,14 @@ class MaskRISConfig(Strict):
 
 
 class ExecConfig(Strict):
-    """Where, how and how far a run is carried out. Never part of its identity."""
+    """Where, how and how far a run is carried out. Never part of its identity.
+
+    processes: how many train one run together, a GPU each; `train.batch` is theirs together. threads: of each process.
+    """
 
     device: Device = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
+    processes: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=0)] = 0
     deterministic: bool = False
     data_root: str | None = None

@@ -73,19 +73,25 @@ class TrainingOrder:
         return max(1, (self.epoch_refs or self.n_refs) // self.batch)
 
     def positions(self, update: int, rank: int = 0, world: int = 1) -> Int64:
-        """Positions [batch / world] of one update; rank r of `world` takes the r-th contiguous share.
+        """Positions of one update; rank r of `world` takes the r-th contiguous share.
 
-        Raises `UserError` when the batch does not divide among the ranks.
+        Shares are equal where the batch divides among the ranks, and else differ by one: losses are means over the
+        whole batch, however it is cut (`models/losses.py`). Raises `UserError` when there are more ranks than samples.
         """
-        if self.batch % world:
-            raise UserError("the batch must divide among the processes", found=f"{self.batch} over {world}")
+        if world > self.batch:
+            raise UserError(
+                "there are more processes than samples in a batch",
+                where="train.batch",
+                found=f"a batch of {self.batch} over {world} processes",
+                hint=f"take at most {self.batch} processes",
+            )
         if self.epoch_refs is None and self.n_refs >= self.batch:
             epoch, step = divmod(update, self.steps_per_epoch)
             start = epoch * self.n_refs + step * self.batch
         else:
             start = update * self.batch
-        share = self.batch // world
-        return np.arange(start + rank * share, start + (rank + 1) * share, dtype=np.int64)
+        first, end = self.batch * rank // world, self.batch * (rank + 1) // world
+        return np.arange(start + first, start + end, dtype=np.int64)
 
     def refs(self, positions: Int64) -> Int64:
         """Index of the ref visited at each position."""

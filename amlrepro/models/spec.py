@@ -28,7 +28,8 @@ class Protocol:
     multi_target: expressions may name several objects or none. sampling: an epoch goes over refs, drawing one sentence
     each, or over all expressions. rasterize: polygons become masks at the picture's size, to be resized, or are scaled
     to the network's input and drawn there. hides_positions: `segment` can hide positions of the deepest map from the
-    decoder's attention, which feature-level masking needs.
+    decoder's attention, which feature-level masking needs. global_loss: `loss` divides by what all processes of a
+    training hold together (`models/losses.py`); otherwise it is taken for a mean over the samples it is given.
     """
 
     mean: tuple[float, float, float]
@@ -53,6 +54,7 @@ class Protocol:
     validate_sentences: Literal["all", "first"] = "all"
     validate_precision: Literal["training", "float32"] = "training"
     hides_positions: bool = False
+    global_loss: bool = False
 
     def max_tokens(self, dataset: str, split_by: str | None = None) -> int:
         """The word limit of a data set, marks included."""

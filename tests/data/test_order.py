@@ -62,12 +62,13 @@ def test_epochs_of_a_given_size_follow_without_gap(order: TrainingOrder) -> None
 def test_ranks_share_a_batch_and_nothing_else(order: TrainingOrder, update: int, world: int) -> None:
     whole = order.positions(update)
     assert len(whole) == order.batch
-    if order.batch % world:
-        with pytest.raises(UserError, match="divide"):
+    if world > order.batch:
+        with pytest.raises(UserError, match="more processes than samples"):
             order.positions(update, 0, world)
     else:
         shares = [order.positions(update, rank, world) for rank in range(world)]
         assert np.concatenate(shares).tolist() == whole.tolist()
+        assert {len(share) for share in shares} <= {order.batch // world, -(-order.batch // world)}
 
 
 @given(orders, st.lists(st.integers(0, 10**7), min_size=1, max_size=8))

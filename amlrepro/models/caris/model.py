@@ -14,6 +14,7 @@ from amlrepro.models.caris.decoder import PixelDecoder
 from amlrepro.models.caris.encoders import LanguagePrompts, TextEncoder, VisualEncoder
 from amlrepro.models.caris.spec import SPEC, CarisOptions
 from amlrepro.models.contract import Encoded, Output, ParameterGroup, RISModel, Textual, Visual
+from amlrepro.models.losses import cross_entropy
 
 
 class CARIS(RISModel):
@@ -68,11 +69,11 @@ class CARIS(RISModel):
     def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
         """Class-weighted cross-entropy at the target's size [B, H, W]."""
         logits = upsample(output.logits, target.shape[-2:])
-        return {"loss": F.cross_entropy(logits, target, weight=self.class_weights.to(logits.dtype))}
+        return {"loss": cross_entropy(logits, target, self.class_weights.to(logits.dtype))}
 
     def soft_loss(self, output: Output, probability: Tensor) -> Tensor:
         """Class-weighted cross-entropy against probabilities [B, 2, h, w] at the logits' own size, mean over pixels."""
-        return F.cross_entropy(output.logits, probability, weight=self.class_weights.to(output.logits.dtype))
+        return cross_entropy(output.logits, probability, self.class_weights.to(output.logits.dtype))
 
     def predict(self, output: Output, size: Sequence[int]) -> Tensor:
         """Masks [B, H, W] bool: argmax of the two channels at `size`."""

@@ -160,6 +160,7 @@ SPEC = ModelSpec(
         std=(0.229, 0.224, 0.225),
         resize="stretch",
         vision_text_free=True,
+        global_loss=True,
         stage_one_mode="train",
         validate=validate_after,
         precision="fp16",

@@ -15,6 +15,7 @@ from amlrepro.models.detris.decoder import Decoder, Head, Neck
 from amlrepro.models.detris.encoders import TextEncoder, VisionEncoder
 from amlrepro.models.detris.spec import SPEC, DetrisOptions, needed_weights
 from amlrepro.models.geometry import fit_aspect, picture_weights
+from amlrepro.models.losses import binary_cross_entropy
 
 
 class DETRIS(RISModel):
@@ -85,7 +86,7 @@ class DETRIS(RISModel):
         """Mean binary cross-entropy at the logits' size; target [B, H, W] in [0, 1], resized to it by nearest
         neighbour, may be soft at its edges (official code)."""
         wanted = F.interpolate(target[:, None].to(output.logits.dtype), size=output.logits.shape[-2:], mode="nearest")
-        return {"loss": F.binary_cross_entropy_with_logits(output.logits, wanted)}
+        return {"loss": binary_cross_entropy(output.logits, wanted)}
 
     def probability(self, output: Output, size: Sequence[int]) -> Tensor:
         """Foreground probability [B, H, W] at `size` (official code): bicubic with aligned corners to the network's

@@ -241,6 +241,7 @@ SPEC = ModelSpec(
         std=(0.26862954, 0.26130258, 0.27577711),
         resize="affine",
         vision_text_free=False,
+        global_loss=True,
         stage_one_mode="eval",
         validate=validate_after,
         precision="fp16",

@@ -14,6 +14,7 @@ from amlrepro.config import RunConfig
 from amlrepro.errors import UserError
 from amlrepro.models.backbones.bert import build_bert
 from amlrepro.models.contract import Encoded, Output, ParameterGroup, RISModel, Textual, Visual
+from amlrepro.models.losses import cross_entropy
 from amlrepro.models.rela.pixel import PixelDecoder
 from amlrepro.models.rela.regions import RegionDecoder
 from amlrepro.models.rela.spec import SPEC, RelaOptions
@@ -126,10 +127,10 @@ class ReLA(RISModel):
         if no_target is None:
             no_target = ~target.flatten(1).any(1)
         weight = self.class_weights.float()
-        mask = F.cross_entropy(upsample(output.logits.float(), target.shape[-2:]), target, weight)
+        mask = cross_entropy(upsample(output.logits.float(), target.shape[-2:]), target, weight)
         cells = minimap_target(target, self.options.region_grid)
-        minimap = F.cross_entropy(output.minimap.float().transpose(1, 2), cells, weight)
-        none = F.cross_entropy(output.no_target.float(), no_target.long(), weight)
+        minimap = cross_entropy(output.minimap.float().transpose(1, 2), cells, weight)
+        none = cross_entropy(output.no_target.float(), no_target.long(), weight)
         loss = LOSS_SCALE * (mask + SIDE_SHARE * minimap + SIDE_SHARE * none)
         return {"loss": loss, "mask": mask, "minimap": minimap, "no_target": none}
 

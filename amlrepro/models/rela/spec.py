@@ -203,6 +203,7 @@ SPEC = ModelSpec(
         std=(0.229, 0.224, 0.225),
         resize="stretch",
         vision_text_free=False,
+        global_loss=True,
         stage_one_mode="eval",
         validate=validate_after,
         precision="fp16",
