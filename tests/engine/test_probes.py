@@ -154,6 +154,13 @@ def test_masks_are_drawn_by_sample(runs: dict[str, tuple[RunDir, RunConfig]]) ->
     assert all(np.array_equal(few.blanked[tau], found.blanked[tau][chosen]) for tau in weak)
 
 
+def test_masks_in_feature_space_blank_no_pixels(runs: dict[str, tuple[RunDir, RunConfig]]) -> None:
+    afm = AFMConfig(tau=0.6, block=16, level="feature")
+    values = probed(runs["aml"], ALIGNMENT.model_copy(update={"pmme": PMMEConfig(dim=32), "afm": afm}))["values"]
+    assert values["coverage_tau060"] > 0
+    assert {values[name] for name in values if name.startswith("blanked")} == {None}
+
+
 def test_blocks_across_patches_are_shared_by_area(runs: dict[str, tuple[RunDir, RunConfig]]) -> None:
     """DETRIS's 8 x 8 patches of 14 pixels and 7 x 7 blocks of 16: the blanked area is the same on both grids."""
     found = patches(
