@@ -20,6 +20,10 @@ GOLDEN = {
     "caris_plain_refcoco+-aa1561e842-s3": {"data.train": "refcoco+", "seed": 3},
     "caris_aml_refcoco_tau0.4-4d3028f016-s0": preset("inferred"),
     "caris_aml_refcoco+_tau0.3-3a398ee3be-s0": {**preset("inferred"), "data.train": "refcoco+", "afm.tau": 0.3},
+    "caris_aml_refcoco_tau0.4-a1cd5a9a95-s0": {**preset("inferred"), "pmme.stage": "late"},
+    "caris_aml_refcoco_tau0.4-1df31e0c8f-s0": {**preset("inferred"), "pmme.stage": "pred"},
+    "caris_aml_refcoco_tau0.4-7f462041e4-s0": {**preset("inferred"), "pmme.projection": "learnable"},
+    "caris_aml_refcoco_tau0.4-550c296564-s0": {**preset("inferred"), "afm.level": "feature"},
 }
 
 
@@ -97,6 +101,17 @@ def test_what_can_change_the_result_is_in_the_name(change: dict[str, object]) ->
             {"pmme.dim": 64, "afm.tau": 0.1, "afm.rho": 0.5, "afm.dropout": "pixel", "random.share": 0.5},
         ),
         (preset("released"), {"pmme.dim": 77}),  # its projection has the text's own width
+        (preset("inferred"), {"pmme.late": "raw", "pmme.pred": "product"}),
+        ({**preset("inferred"), "pmme.stage": "late"}, {"pmme.pred": "product"}),
+        ({**preset("inferred"), "pmme.stage": "pred"}, {"pmme.late": "raw"}),
+        (
+            {**preset("inferred"), "pmme.stage": "pred", "pmme.pred": "probability"},
+            {"pmme.dim": 64, "pmme.normalize": "l2", "pmme.tokens": "real", "pmme.scale": 2.0},
+        ),
+        (
+            {**preset("inferred"), "afm.level": "feature"},
+            {"afm.rho": 0.5, "afm.block": 16, "afm.dropout": "pixel", "afm.fill": 1.0, "pmme.mode": "eval"},
+        ),
         ({"data.source": "synth"}, {"data.digest": "0123456789ab"}),
         ({}, {"data.synth.train_images": 7}),
         ({"init.vision": "scratch"}, {"init.vision_digest": "0123456789ab"}),
@@ -134,6 +149,26 @@ def test_a_raised_version_renames_only_runs_that_use_the_component(monkeypatch: 
     assert made(preset("inferred")).run_id != aml
 
 
+def test_variants_have_versions_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"late": {"pmme.stage": "late"}, "learnable": {"pmme.projection": "learnable"}}
+    changes |= {"pred": {"pmme.stage": "pred"}, "feature": {"afm.level": "feature"}}
+    before = {name: made({**preset("inferred"), **change}).run_id for name, change in changes.items()}
+    own = made(preset("inferred")).run_id
+    for name in changes:
+        with monkeypatch.context() as patch:
+            patch.setitem(schema.VERSIONS, name, 2)
+            after = {other: made({**preset("inferred"), **change}).run_id for other, change in changes.items()}
+            assert {other for other in before if before[other] != after[other]} == {name}
+            assert made(preset("inferred")).run_id == own
+
+
+def test_the_features_level_keeps_what_acts() -> None:
+    """tau and everything of S; not what blanks pictures."""
+    base = {**preset("inferred"), "afm.level": "feature"}
+    for change in ({"afm.tau": 0.3}, {"pmme.dim": 64}, {"pmme.tokens": "real"}, {"pmme.normalize": "l2"}):
+        assert made({**base, **change}).recipe_id != made(base).recipe_id
+
+
 def test_seed_is_beside_the_recipe() -> None:
     first, second = made({"seed": 0}), made({"seed": 1})
     assert first.recipe_id == second.recipe_id
@@ -145,6 +180,24 @@ def test_evaluation_names() -> None:
     assert own.eval_id == f"refcoco-val-last-{digest({'dataset': 'refcoco', 'split': 'val'}, 8)}"
     others = [{"text": "other"}, {"resolution": "original"}, {"data_digest": "abc"}, {"split_by": "google"}]
     assert len({own.eval_id, *(own.model_copy(update=change).eval_id for change in others)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("variant", "named_by"),
+    [
+        ({"pmme.stage": "late"}, {"pmme": {"stage": "late"}}),
+        ({"pmme.stage": "late", "pmme.late": "raw"}, {"pmme": {"stage": "late", "late": "raw"}}),
+        ({"pmme.stage": "pred"}, {"pmme": {"stage": "pred"}}),
+        ({"pmme.stage": "pred", "pmme.pred": "product"}, {"pmme": {"stage": "pred", "pred": "product"}}),
+        ({"pmme.projection": "learnable"}, {"pmme": {"projection": "learnable"}}),
+        ({"afm.level": "feature"}, {"afm": {"level": "feature"}}),
+    ],
+)
+def test_variants_are_named_by_what_they_change(variant: dict[str, object], named_by: dict[str, object]) -> None:
+    """Their hash is that of the changed fields beside tau, whatever the settings hold that is without effect."""
+    config = made({**preset("inferred"), **variant})
+    differing = {"afm": {"tau": 0.4, **named_by.get("afm", {})}, "pmme": named_by.get("pmme")}  # type: ignore[dict-item]
+    assert config.recipe_id == digest({key: value for key, value in differing.items() if value}, 10)
 
 
 def test_yaml_round_trip(tmp_path) -> None:  # type: ignore[no-untyped-def]

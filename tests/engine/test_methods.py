@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ import torch
 from safetensors.torch import load_file
 from tiny_refer import AML, make_grefs, make_refer, method_config, tiny_config
 
+from amlrepro.aml.strategies import build_strategy
 from amlrepro.config import EvalConfig
+from amlrepro.data.loader import open_training
 from amlrepro.engine.evaluate import evaluate_run
 from amlrepro.engine.train import train
+from amlrepro.errors import UserError
 from amlrepro.files import read_json
 from amlrepro.metrics.compute import value
 from amlrepro.metrics.records import Records
+from amlrepro.models import build_model
+from amlrepro.models.registry import get_spec
 from amlrepro.rundir import RunDir
 
 
@@ -87,6 +93,51 @@ def test_trains_with_masks(root: Path, tmp_path: Path, name: str) -> None:
     assert len(epochs) == 1
     assert 0 < epochs[0]["masked_blocks"] < 0.6
     assert epochs[0]["s_mean"] > 1 / 8 - 1e-6  # eight tokens at most
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "late": {"pmme.stage": "late"},
+    "pred": {"pmme.stage": "pred"},
+    "learnable": {"pmme.projection": "learnable"},
+    "feature": {"afm.level": "feature"},
+}
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_caris_trains_in_every_variant(root: Path, tmp_path: Path, variant: str) -> None:
+    """Two updates: losses are finite, masks are counted, `last` holds the projection and nothing says it was fixed."""
+    run = RunDir(tmp_path / "run")
+    changes: dict[str, Any] = {"train.horizon": 1, "exec.validate_at": (), "exec.log_every": 1}
+    train(tiny_config(root, **AML, **VARIANTS[variant], **changes), run)
+    rows = run.history_rows()
+    steps, (epoch,) = ([r for r in rows if r["kind"] == kind] for kind in ("step", "epoch"))
+    assert len(steps) == 2
+    assert all(math.isfinite(r["loss"]) and r["loss"] > 0 and math.isfinite(r["grad_norm"]) for r in steps)
+    assert 0 < epoch["masked_blocks"] < 1
+    assert 0 < epoch["weak_blocks"] <= 1
+    last = load_file(run.checkpoint("last"))
+    assert "strategy/pmme.projection.vision" in last
+    learned = {name for name in last if name.startswith("optimizer/strategy.pmme.projection")}
+    assert bool(learned) == (variant == "learnable")
+
+
+@pytest.mark.parametrize("name", ["detris", "rela"])
+@pytest.mark.parametrize("variant", ["late", "pred", "learnable"])
+def test_other_models_learn_in_the_variants_too(root: Path, name: str, variant: str) -> None:
+    """One update; feature-level masks are CARIS's alone."""
+    config = method_config(root, name, **AML, **VARIANTS[variant])
+    data = open_training(config, get_spec(name).protocol)
+    model = build_model(config, data.tokenizer.vocab_size).train()
+    strategy = build_strategy(config, model, data.tokenizer).train()
+    losses = strategy.losses(model, next(iter(data.batches(0, 1))))
+    losses["loss"].backward()
+    assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in strategy.parameters())
+    assert bool(list(strategy.parameters())) == (variant == "learnable")
+    stats = strategy.pop_stats()
+    assert 0 < stats["s_mean"] <= 1
+    feature = config.with_changes({"afm.level": "feature", "pmme.stage": "early", "pmme.projection": "gaussian"})
+    with pytest.raises(UserError, match="attention"):
+        build_strategy(feature, model, data.tokenizer)
 
 
 def test_caris_trains_as_maskris(root: Path, tmp_path: Path) -> None:

@@ -31,6 +31,11 @@ DETRIS: dict[str, Any] = {
     "train.clip": None,
     **AML,
 }
+# The projection and its optimiser state come back too, and the counts of spared samples.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "learnable": {**AML, "pmme.projection": "learnable"},
+    "feature": {**AML, "afm.level": "feature"},
+}
 
 
 def plans(name: str) -> list[list[Any]]:
@@ -64,6 +69,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list
         ("killed aml", {**always, **AML}, plans("aml")),
         ("detris", DETRIS, []),
         ("killed detris", {**always, **DETRIS}, [["update", 2], ["write", 2, 0.5], ["written", 2], ["row", 2]]),
+        *((name, changes, []) for name, changes in VARIANTS.items()),
+        *((f"killed {name}", {**always, **c}, [["update", 5], ["written", 1]]) for name, c in VARIANTS.items()),
         ("rare", rarely, [["update", 10], ["update", 6]]),
         ("first epoch", {"exec.until": 1, "exec.milestones": []}, []),
         ("second epoch", {"exec.until": 2, "exec.milestones": []}, []),
@@ -122,6 +129,15 @@ def test_killed_detris_ends_with_the_same_bits(runs: tuple[Path, dict[str, list[
     moved = [bool(tensor.ne(0).any()) for name, tensor in last.items() if name.endswith("running_mean")]
     assert moved
     assert all(moved)
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_killed_variants_end_with_the_same_bits(runs: tuple[Path, dict[str, list[int]]], variant: str) -> None:
+    folder, ended = runs
+    assert ended[f"killed {variant}"] == [KILLED, KILLED, 0]
+    assert_same(folder / f"killed {variant}", folder / variant)
+    learned = [name for name in weights(folder / variant) if name.startswith("last:optimizer/strategy.")]
+    assert len(learned) == (6 if variant == "learnable" else 0), "two moments and a step for each of two matrices"
 
 
 def test_killed_between_rare_checkpoints_starts_again(runs: tuple[Path, dict[str, list[int]]]) -> None:
