@@ -130,7 +130,7 @@ class TrainConfig(Strict):
 
 
 class PMMEConfig(Strict):
-    """Patch-max matching evaluation (Eqs. 3 to 7): the axes of `docs/architecture.md`, "AML".
+    """Patch-max matching evaluation (Eqs. 3 to 7): the axes of `docs/method.md`.
 
     stage: where S comes from: `early` features before fusion, `late` ones after it, or `pred`, early features and the
     foreground that stage one predicts. late: the text that late vision meets, after fusion or raw (Q17). pred: what the

@@ -61,6 +61,12 @@ def test_presets_differ() -> None:
         (run("inferred", afm__tau=0.3, pmme__dim=64), "inferred, tau 0.3, D_a 64"),
         (run("literal", afm__rho=0.5, pmme__scale=480.0), "literal, rho 0.5, scale 480"),
         (run("inferred", pmme__stage="late", pmme__mode="eval"), "inferred, stage late, stage one eval"),
+        (run("inferred", pmme__stage="late", pmme__late="raw"), "inferred, stage late, late text raw"),
+        (run("inferred", pmme__stage="pred", pmme__pred="product"), "inferred, stage pred, prediction as product"),
+        (run("inferred", pmme__projection="learnable"), "inferred, projection learnable"),
+        (run("inferred", afm__level="feature", afm__rho=0.5, afm__block=16), "inferred, level feature"),
+        (run("inferred", pmme__late="raw", pmme__pred="product"), "inferred"),
+        (run("random", random__share="random"), "random mask of random share"),
     ],
 )
 def test_describe(config: RunConfig, expected: str) -> None:
