@@ -75,7 +75,7 @@ def _experiment(table: TableData, figures: Sequence[FigurePage]) -> list[str]:
     """One table with its figures, the figures of a figure first."""
     filled = any(block.lines and block.columns for block in table.blocks)
     numbers = [numbered(table, f"{table.id}/{table.id}")] if filled else []
-    plates = [line for figure in figures for line in _figure(figure)]
+    plates = [line for figure in figures for line in _figure(figure, table)]
     if not filled and not plates:
         return []
     height = _AROUND + sum(_HEAD + _LINE * len(turned(block).lines) for block in table.blocks)
@@ -88,13 +88,17 @@ def _experiment(table: TableData, figures: Sequence[FigurePage]) -> list[str]:
     ]
 
 
-def _figure(figure: FigurePage) -> list[str]:
+def _figure(figure: FigurePage, table: TableData) -> list[str]:
     """A figure where it stands in the text, called and numbered as in the paper."""
+    caption = figure.caption.removesuffix(".")
     if figure.path is None:
-        return [rf"\noindent {escape(figure.caption)}: not drawn, {escape(figure.reason or 'its data are missing')}."]
+        reason = figure.reason or "its data are missing"
+        return [rf"\noindent {escape(caption)}: not drawn, {escape(reason)}.\par\smallskip"]
     number = figure.place.removeprefix("Figure ")
     called = rf"\renewcommand{{\thefigure}}{{{escape(number)}}}" if number else ""
+    stamp = rf"\textbf{{{escape(table.stamp)}.}} " if table.stamp else ""
+    text = escape(f"{caption}. Ours: profile {table.profile}, masking preset {table.preset}.")
     return [
         rf"\begingroup\makeatletter\def\@captype{{figure}}\makeatother{called}",
-        rf"\begin{{center}}\showplate{{{figure.path}}}\caption{{{escape(figure.caption)}}}\end{{center}}\endgroup",
+        rf"\begin{{center}}\showplate{{{figure.path}}}\caption{{{stamp}{text}}}\end{{center}}\endgroup",
     ]

@@ -74,7 +74,7 @@ def overview(tables: Sequence[TableData], figures: Sequence[ReportFigure]) -> Re
 
 
 def _pieces(block: BlockData, details: str | None, width: int, wide: bool) -> list[RenderableType]:
-    pieces = list(parts(block, lambda each: _widths(each, wide), width - LABEL - 2))
+    pieces = list(parts(block, lambda each: _widths(each, wide), width - LABEL))
     out: list[RenderableType] = []
     for number, piece in enumerate(pieces):
         caption = details if number == len(pieces) - 1 else None
@@ -105,12 +105,12 @@ def _block(block: BlockData, title: str | None, caption: str | None, wide: bool)
 
 
 def _widths(block: BlockData, wide: bool) -> list[float]:
-    """Characters that each column takes, the space after it included."""
+    """Characters that each column takes, with the space between two."""
     out = []
     for j, column in enumerate(block.columns):
         shown = [_entry(line.entries[j], column.kind or line.kind, wide).plain for line in block.lines]
         texts = [*_header(column, wide).split("\n"), *(piece for text in shown for piece in text.split("\n"))]
-        out.append(1.0 + max(map(len, texts)))
+        out.append(2.0 + max(map(len, texts)))
     return out
 
 

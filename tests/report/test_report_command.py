@@ -10,7 +10,7 @@ from fake_store import fill
 
 from amlrepro.cli.main import main
 from amlrepro.cli.options import PlanOptions, open_plan
-from amlrepro.suite.experiment import load_experiment
+from amlrepro.suite.experiment import experiment_names, load_experiment
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def test_tables_are_printed_and_written(store: Path, capsys: pytest.CaptureFixtu
     assert "SYNTHETIC DATA" in said.splitlines()[1]
     assert said.count("ours: CARIS+AML") == 3
     written = sorted(path.name for path in (store / "smoke" / "report" / "table1").iterdir())
-    assert written == ["table1.csv", "table1.json", "table1.md", "table1.tex", "table1_document.tex"]
+    assert written == ["index.html", "table1.csv", "table1.json", "table1.md", "table1.tex", "table1_document.tex"]
 
 
 def test_json_and_another_folder(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--profile", "smoke", "--store", str(store), "--out", str(tmp_path / "out"), "--json") == 0
     tables = json.loads(capsys.readouterr().out)
-    assert [table["id"] for table in tables] == ["table1", "table2", "table3", "table11"]
+    assert [table["id"] for table in tables] == experiment_names()
     table = tables[0]
     assert [len(block["cells"]) for block in table["blocks"]] == [90, 81, 63]
     assert {cell["reason"] for cell in table["blocks"][0]["cells"] if cell["row"] == "caris"} == {
