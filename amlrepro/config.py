@@ -10,6 +10,7 @@ golden ids).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -289,10 +290,17 @@ class EvalConfig(Strict):
     @property
     def eval_id(self) -> str:
         """Readable name and a hash of the fields that differ from their neutral value."""
-        neutral = EvalConfig(dataset="", split="").model_dump(mode="json")
-        changed = _differences(self.model_dump(mode="json"), neutral)
-        label = "-".join(filter(None, [self.dataset, self.split, self.perturbation, self.checkpoint]))
-        return f"{label}-{canonical_hash(changed, 8)}"
+        return _eval_id(self)
+
+
+@lru_cache(maxsize=1 << 15)  # reports ask for the same names many times
+def _eval_id(evaluation: EvalConfig) -> str:
+    neutral = EvalConfig(dataset="", split="").model_dump(mode="json")
+    changed = _differences(evaluation.model_dump(mode="json"), neutral)
+    label = "-".join(
+        filter(None, [evaluation.dataset, evaluation.split, evaluation.perturbation, evaluation.checkpoint])
+    )
+    return f"{label}-{canonical_hash(changed, 8)}"
 
 
 ProbeKind = Literal["alignment", "distortion", "cost", "maps"]

@@ -110,12 +110,12 @@ def _nearest_reading(config: RunConfig) -> str:
 
 
 def _departures(config: RunConfig, name: str) -> list[str]:
-    values = config.model_dump()
+    silent = _without_effect(config)
     out = []
     for key, label in _LABELS.items():
         group, _, field = key.partition(".")
-        value = values[group][field]
-        if value != PRESETS[name][key] and key not in _without_effect(config):
+        value = getattr(getattr(config, group), field)
+        if value != PRESETS[name][key] and key not in silent:
             out.append(label.format(value))
     return out
 

@@ -82,12 +82,15 @@ def write_summary(
     return summary
 
 
-def read_metrics(meta: Path, names: Sequence[str], subset: Subset = "all") -> dict[str, MetricValue]:
+def read_metrics(
+    meta: Path, names: Sequence[str], subset: Subset = "all", values: Mapping[str, Any] | None = None
+) -> dict[str, MetricValue]:
     """The named metrics, from the cache where it is valid, else from the records (and cached then, if possible).
 
-    Where the subset is not known or empty, the values are None and say why.
+    Where the subset is not known or empty, the values are None and say why. values: the content of `meta`, from who has
+    read it already.
     """
-    values = read_json(meta)
+    values = read_json(meta) if values is None else values
     reason = why_unknown(values, subset)
     if reason:
         return {name: MetricValue(name, None, None, 0, 0, reason) for name in names}
@@ -104,9 +107,9 @@ def read_metrics(meta: Path, names: Sequence[str], subset: Subset = "all") -> di
     return out
 
 
-def read_metric(meta: Path, name: str, subset: Subset = "all") -> MetricValue:
+def read_metric(meta: Path, name: str, subset: Subset = "all", values: Mapping[str, Any] | None = None) -> MetricValue:
     """One metric of the evaluation whose JSON is `meta`; see `read_metrics`."""
-    return read_metrics(meta, [name], subset)[name]
+    return read_metrics(meta, [name], subset, values)[name]
 
 
 def read_image_sums(meta: Path, names: Sequence[str], subset: Subset = "all") -> ImageSums:
@@ -130,6 +133,16 @@ def read_image_sums(meta: Path, names: Sequence[str], subset: Subset = "all") ->
     with contextlib.suppress(UserError):  # a store that cannot be written is still readable
         write_summary(meta, records, names)
     return image_sums(records.without_images(_excluded(values, subset)), names)
+
+
+def origin(evaluations: Sequence[Mapping[str, Any]], names: Sequence[str], subset: Subset = "all") -> list[Any] | None:
+    """All that the named metrics of some evaluations and their intervals follow from, as a JSON value; None where that
+    cannot be said. evaluations: the content of their JSON files."""
+    digests = [values.get("records_sha256") for values in evaluations]
+    if None in digests:
+        return None
+    excluded = [_hash(_excluded(values, subset)) for values in evaluations]
+    return [digests, {name: metric(name).version for name in names}, subset, excluded, BOOTSTRAP]
 
 
 def why_unknown(values: Mapping[str, Any], subset: Subset) -> str | None:

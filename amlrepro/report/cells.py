@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from amlrepro.data.specs import dataset_spec
-from amlrepro.files import read_json
 from amlrepro.metrics.bootstrap import Interval, mean_interval
-from amlrepro.metrics.summary import MetricValue, read_image_sums, read_metric
+from amlrepro.metrics.summary import MetricValue, origin, read_image_sums, read_metric
 from amlrepro.report.operations import OPERATIONS
 from amlrepro.report.reasons import why_absent
 from amlrepro.suite.plan import Cell, HistoryRequest, Plan, ProbeRequest, Request
@@ -145,12 +143,13 @@ def _logged(store: Store, plan: Plan, blank: CellResult) -> CellResult:
 
 def _measured(store: Store, plan: Plan, blank: CellResult) -> CellResult:
     cell = blank.cell
-    there: list[tuple[Request, Path, MetricValue]] = []
+    there: list[tuple[Request, dict[str, Any], MetricValue]] = []
     absent = []
     for request in cell.requests:
         if isinstance(request, Request) and store.eval_present(request.run_id, request.eval):
-            meta = store.run(request.run_id).eval_meta(request.eval_id)
-            there.append((request, meta, read_metric(meta, cell.metric, cell.subset)))
+            path = store.run(request.run_id).eval_meta(request.eval_id)
+            meta = dict(store.read(path))
+            there.append((request, meta, read_metric(path, cell.metric, cell.subset, meta)))
         else:
             absent.append(why_absent(store.status(request.run_id)))
     known = [(r, m, v) for r, m, v in there if v.value is not None]
@@ -166,12 +165,12 @@ def _measured(store: Store, plan: Plan, blank: CellResult) -> CellResult:
         value=value,
         difference=_difference(value, blank.reference, plan),
         seeds=tuple((_seed(plan, r.run_id), v.value) for r, _, v in known if v.value is not None),
-        interval=_interval([m for _, m, _ in known], cell, known[0][2].interval),
+        interval=_interval(store, [(r, m) for r, m, _ in known], cell, known[0][2].interval),
         samples=known[0][2].samples,
         run_ids=tuple(r.run_id for r, _, _ in known),
         eval_ids=tuple(r.eval_id for r, _, _ in known),
         reason=reason,
-        **_circumstances([dict(read_json(m)) for _, m, _ in known], known[0][0]),
+        **_circumstances([m for _, m, _ in known], known[0][0]),
     )
 
 
@@ -188,10 +187,22 @@ def _circumstances(metas: list[dict[str, Any]], request: Request) -> dict[str, A
     }
 
 
-def _interval(metas: list[Path], cell: Cell, single: Interval | None) -> Interval | None:
-    if len(metas) == 1:
+def _interval(
+    store: Store, known: list[tuple[Request, dict[str, Any]]], cell: Cell, single: Interval | None
+) -> Interval | None:
+    """Around the mean over seeds; of one seed, its evaluation's own."""
+    if len(known) == 1:
         return single
-    return mean_interval([read_image_sums(meta, [cell.metric], cell.subset) for meta in metas], cell.metric)
+    names = [cell.metric]
+
+    def calculate() -> list[float] | None:
+        metas = [store.run(request.run_id).eval_meta(request.eval_id) for request, _ in known]
+        found = mean_interval([read_image_sums(meta, names, cell.subset) for meta in metas], cell.metric)
+        return [found.low, found.high] if found else None
+
+    because = origin([meta for _, meta in known], names, cell.subset)
+    limits = store.calculated("interval of a mean over seeds", because, calculate)
+    return Interval(*limits) if limits else None
 
 
 def _derived(blank: CellResult, parts: list[CellResult], plan: Plan) -> CellResult:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from amlrepro.metrics.bootstrap import Interval, bootstrap_values, image_sums, percentile_interval
+from amlrepro.metrics.bootstrap import bootstrap_values, image_sums, percentile_interval
 from amlrepro.metrics.compute import metric
 from amlrepro.metrics.records import Records
+from amlrepro.metrics.summary import origin
 from amlrepro.report.reasons import why_absent
 from amlrepro.suite.experiment import LanguageCheck, MaskingCheck
 from amlrepro.suite.plan import Plan, PlannedCheck, Request
@@ -50,29 +52,42 @@ def _not_made(planned: PlannedCheck, why: str) -> CheckResult:
 
 def _language(store: Store, planned: PlannedCheck, spec: LanguageCheck) -> CheckResult:
     """Own sentences against sentences about other objects, on the samples that have both, images drawn for the two."""
-    pairs = []
-    for own, other in zip(planned.requests, planned.control, strict=True):
-        for request in (own, other):
-            if not store.eval_present(request.run_id, request.eval):
-                return _not_made(planned, why_absent(store.status(request.run_id)))
-        pairs.append(same_samples(_records(store, own), _records(store, other)))
-    if not len(pairs[0][0]):
+    pairs = list(zip(planned.requests, planned.control, strict=True))
+    metas = []
+    for request in (request for pair in pairs for request in pair):
+        if not store.eval_present(request.run_id, request.eval):
+            return _not_made(planned, why_absent(store.status(request.run_id)))
+        metas.append(store.eval_meta(request.run_id, request.eval_id) or {})
+    name = spec.metric
+    found = store.calculated("language use", origin(metas, [name]), lambda: _own_and_other(store, pairs, name))
+    if not found["samples"]:
         return _not_made(planned, f"no sample of {spec.dataset} {spec.split} has another object in its image")
-    sums = [image_sums(records, [spec.metric]) for pair in pairs for records in pair]
-    own_value = float(np.mean([s.value(spec.metric) for s in sums[0::2]]))
-    other_value = float(np.mean([s.value(spec.metric) for s in sums[1::2]]))
-    drawn = bootstrap_values(sums, [spec.metric])[:, :, 0]
-    interval = percentile_interval((drawn[:, 0::2] - drawn[:, 1::2]).mean(axis=1))
-    difference = own_value - other_value
-    numbers = {"own": own_value, "other": other_value, "difference": difference, "threshold": spec.at_least}
+    difference = found["own"] - found["other"]
     text = (
-        f"{metric(spec.metric).title} {own_value:.1f} with own sentences, {other_value:.1f} with sentences about "
-        f"another object ({len(pairs[0][0])} samples of {spec.dataset} {spec.split}): {difference:+.1f} points"
-        f"{_interval_text(interval)}; required: at least {spec.at_least:g}"
+        f"{metric(spec.metric).title} {found['own']:.1f} with own sentences, {found['other']:.1f} with sentences about "
+        f"another object ({found['samples']} samples of {spec.dataset} {spec.split}): {difference:+.1f} points"
+        f"{_interval_text(found['interval'])}; required: at least {spec.at_least:g}"
     ).replace(" -", " −")
-    if interval:
-        numbers |= {"low": interval.low, "high": interval.high}
+    numbers = {"own": found["own"], "other": found["other"], "difference": difference, "threshold": spec.at_least}
+    if found["interval"]:
+        numbers |= dict(zip(("low", "high"), found["interval"], strict=True))
     return CheckResult(planned.name, spec.title, difference >= spec.at_least, text, numbers)
+
+
+def _own_and_other(store: Store, pairs: list[tuple[Request, Request]], name: str) -> dict[str, Any]:
+    """The metric with own and with other sentences, mean over seeds, and the interval of their difference."""
+    common = [same_samples(_records(store, own), _records(store, other)) for own, other in pairs]
+    if not len(common[0][0]):
+        return {"samples": 0}
+    sums = [image_sums(records, [name]) for pair in common for records in pair]
+    drawn = bootstrap_values(sums, [name])[:, :, 0]
+    interval = percentile_interval((drawn[:, 0::2] - drawn[:, 1::2]).mean(axis=1))
+    return {
+        "samples": len(common[0][0]),
+        "own": float(np.mean([s.value(name) for s in sums[0::2]])),
+        "other": float(np.mean([s.value(name) for s in sums[1::2]])),
+        "interval": [interval.low, interval.high] if interval else None,
+    }
 
 
 def same_samples(own: Records, other: Records) -> tuple[Records, Records]:
@@ -92,20 +107,16 @@ def _records(store: Store, request: Request) -> Records:
     return Records.read(store.run(request.run_id).eval_records(request.eval_id))
 
 
-def _interval_text(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    return f" (95 % interval {interval.low:.1f} to {interval.high:.1f})"
+def _interval_text(limits: list[float] | None) -> str:
+    return f" (95 % interval {limits[0]:.1f} to {limits[1]:.1f})" if limits else ""
 
 
 def _masking(store: Store, planned: PlannedCheck, spec: MaskingCheck) -> CheckResult:
     """Share of weak blocks (block mean of S below tau), averaged over all epochs and runs."""
     shares = []
     for run_id in planned.run_ids:
-        rows = store.run(run_id).history_rows()
-        found = [
-            100.0 * r["weak_blocks"] for r in rows if r.get("kind") == "epoch" and r.get("weak_blocks") is not None
-        ]
+        rows = store.epoch_rows(run_id).values()
+        found = [100.0 * row["weak_blocks"] for row in rows if row.get("weak_blocks") is not None]
         if not found:
             return _not_made(planned, why_absent(store.status(run_id)))
         shares += found

@@ -26,11 +26,11 @@ def masking_notes(store: Store, plan: Plan, results: Iterable[CellResult]) -> li
             continue
         blocks, whole = (100 * fmean(row[name] for row in rows) for name in ("masked_blocks", "fully_masked"))
         warning = ": the model hardly saw a picture" if blocks > 100 * DARK else ""
-        shares = f"{blocks:.1f} % of blocks, {whole:.1f} % of pictures wholly"
+        parts = "positions of the deepest map" if "level feature" in preset else "blocks"
+        shares = f"{blocks:.1f} % of {parts}, {whole:.1f} % of pictures wholly"
         notes.append(f"Masks of {preset}, mean over training: {shares}{warning}.")
     return notes
 
 
 def _epochs(store: Store, run_id: str) -> list[dict[str, float]]:
-    rows = store.run(run_id).history_rows()
-    return [row for row in rows if row.get("kind") == "epoch" and row.get("masked_blocks") is not None]
+    return [row for row in store.epoch_rows(run_id).values() if row.get("masked_blocks") is not None]

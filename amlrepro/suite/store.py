@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,10 +69,23 @@ class Store:
         folder = self.folder / "runs"
         return sorted(p.name for p in folder.iterdir() if (p / "config.yaml").exists()) if folder.is_dir() else []
 
+    def read(self, path: Path) -> Any:
+        """The JSON value of a file of the store; None where there is none."""
+        return read_json(path) if path.exists() else None
+
+    def calculated(self, kind: str, origin: Any, calculate: Callable[[], Any]) -> Any:
+        """The JSON value that `calculate` gives. kind, origin: what it is and all it depends on (None where that is not
+        known), for stores that keep such values."""
+        return calculate()
+
+    def state(self, run_id: str) -> dict[str, Any]:
+        """The run's `state.json`; empty where there is none."""
+        return dict(self.read(self.run(run_id).state) or {})
+
     def status(self, run_id: str) -> RunStatus:
         """State of one run."""
         run = self.run(run_id)
-        state = run.read_state()
+        state = self.state(run_id)
         owner = held(run)
         name = str(state.get("state", "queued" if run.config.exists() else "absent"))
         if name == "running" and owner is None:
@@ -92,22 +105,22 @@ class Store:
         meta = self.eval_meta(run_id, evaluation.eval_id)
         if meta is None:
             return False
-        return evaluation.checkpoint != "last" or meta["epoch"] == run.read_state().get("epoch")
+        return evaluation.checkpoint != "last" or meta["epoch"] == self.state(run_id).get("epoch")
 
     def eval_meta(self, run_id: str, eval_id: str) -> dict[str, Any] | None:
         """What an evaluation's records are records of; None without records."""
-        path = self.run(run_id).eval_meta(eval_id)
-        return dict(read_json(path)) if path.exists() else None
+        found = self.read(self.run(run_id).eval_meta(eval_id))
+        return None if found is None else dict(found)
 
     def probe_values(self, run_id: str, probe: ProbeConfig) -> dict[str, Any] | None:
         """What a probe wrote, None when it is not there or is of older weights of the run than the present ones."""
-        run = self.run(run_id)
-        path = run.probe(probe.probe_id)
-        if not path.exists():
+        found = self.read(self.run(run_id).probe(probe.probe_id))
+        if found is None:
             return None
-        found = dict(read_json(path))
-        current = probe.kind == "cost" or probe.checkpoint != "last" or found["epoch"] == run.read_state().get("epoch")
-        return found if current else None
+        current = (
+            probe.kind == "cost" or probe.checkpoint != "last" or found["epoch"] == self.state(run_id).get("epoch")
+        )
+        return dict(found) if current else None
 
     def epoch_rows(self, run_id: str) -> dict[int, dict[str, Any]]:
         """The history's row of each epoch that is over, by number."""

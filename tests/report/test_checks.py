@@ -76,8 +76,8 @@ def test_masking_check_averages_epochs_and_runs(tmp_path: Path, shares: tuple[fl
     for run_id in planned.run_ids:
         history = store.run(run_id).history
         append_jsonl(history, {"kind": "step", "weak_blocks": 0.9})
-        for share in shares:
-            append_jsonl(history, {"kind": "epoch", "weak_blocks": share})
+        for epoch, share in enumerate(shares, 1):
+            append_jsonl(history, {"kind": "epoch", "epoch": epoch, "weak_blocks": share})
     check = checks(store, plan)["masking"]
     assert check.numbers["mean"] == pytest.approx(50 * sum(shares))
     assert (check.numbers["lowest"], check.numbers["highest"]) == pytest.approx((100 * shares[0], 100 * shares[1]))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from amlrepro.errors import UserError
-from amlrepro.report.figures.data import AnyFigure
-from amlrepro.report.html.alternative import alternative
 
 CellKey = tuple[str, str, str, str]  # experiment, block, row key, column key
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -38,11 +36,6 @@ class PageFigure:
     files: tuple[Path, ...]
     caption: str = ""
     reason: str | None = None
-
-    @classmethod
-    def of(cls, experiment: str, data: AnyFigure, files: Sequence[Path]) -> PageFigure:
-        """A figure drawn from `data` and saved as `files`; its notes become the caption, its numbers the alt text."""
-        return cls(experiment, data.id, data.title, alternative(data), tuple(files), " ".join(data.notes))
 
     def data_uri(self) -> str:
         """The picture inside a URI: SVG, or PNG where the drawing is made of pixels. Raises `UserError` without one."""

@@ -1,0 +1,124 @@
+"""A store of hundreds of finished runs and thousands of cached evaluations, written quickly: for timing and counting."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from fake_store import make_records
+
+from amlrepro.config import EvalConfig, dump_config
+from amlrepro.metrics.bootstrap import image_sums
+from amlrepro.metrics.compute import DEFAULT_METRICS, GENERALIZED_METRICS, METRICS
+from amlrepro.metrics.summary import BOOTSTRAP, SIDES, _hash
+from amlrepro.suite.plan import Plan, PlannedRun
+from amlrepro.suite.store import Store
+
+SAMPLES, IMAGES = 120, 40
+SEEN = 634  # images of RefCOCOg's val that are training images of RefCOCO+
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a store holds."""
+
+    runs: int
+    evals: int
+    probes: int
+
+
+def fill_large(store: Store, plan: Plan) -> Size:
+    """Finish every run of the plan. All evaluations have the same records' shape, and digests of their own."""
+    records = make_records(0.7, SAMPLES, IMAGES, seed=0)
+    columns = store.folder / "records.parquet"
+    columns.parent.mkdir(parents=True)
+    records.write(columns)
+    content = columns.read_bytes()
+    assert pq.read_metadata(columns).num_rows == SAMPLES
+    names = (*DEFAULT_METRICS, *GENERALIZED_METRICS)
+    sums = image_sums(records, names)
+    for run in plan.runs.values():
+        _finish(store, run)
+        for evaluation in run.evals:
+            digest = hashlib.sha256(f"{run.run_id}/{evaluation.eval_id}".encode()).hexdigest()
+            folder = store.run(run.run_id)
+            folder.evals.mkdir(exist_ok=True)
+            folder.eval_records(evaluation.eval_id).write_bytes(content)
+            arrays: dict[str, Any] = {"records": digest, "samples": SAMPLES, "image_id": sums.image_id}
+            for name in names:
+                above, below = sums.terms[name]
+                arrays[f"{name}@{METRICS[name].version}.{SIDES[0]}"] = above
+                arrays[f"{name}@{METRICS[name].version}.{SIDES[1]}"] = below
+            buffer = io.BytesIO()
+            np.savez(buffer, **arrays)
+            (folder.evals / f"{evaluation.eval_id}.images.npz").write_bytes(buffer.getvalue())
+            values = _meta(run, evaluation, digest, {name: sums.value(name) for name in names})
+            _write(folder.eval_meta(evaluation.eval_id), json.dumps(values, indent=1))
+    evals, probes = (sum(len(getattr(run, kind)) for run in plan.runs.values()) for kind in ("evals", "probes"))
+    return Size(len(plan.runs), evals, probes)
+
+
+def _write(path: Path, text: str) -> None:
+    """Without the syncing of `files`: thousands of files in seconds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+
+
+def _finish(store: Store, run: PlannedRun) -> None:
+    folder = store.run(run.run_id)
+    _write(folder.config, dump_config(run.config))
+    _write(folder.state, json.dumps({"epoch": run.until, "state": "done", "updated": 0.0}))
+    rows: list[dict[str, Any]] = []
+    for epoch in range(1, run.until + 1):
+        shares = {"weak_blocks": 0.1, "masked_blocks": 0.03, "fully_masked": 0.0} if run.preset != "baseline" else {}
+        rows += [{"kind": "step", "epoch": epoch, "step": 12 * epoch, "loss": 0.1, "lr": 1e-4}] * 3
+        rows.append({"kind": "epoch", "epoch": epoch, "step": 12 * epoch, "loss": 0.1, **shares})
+    _write(folder.history, "".join(json.dumps(row) + "\n" for row in rows))
+    session = {"start": 1.76e9, "end": 1.76e9 + 7200, "git": {"commit": "0" * 40, "dirty": False}}
+    session |= {"versions": {"torch": "2.6.0", "numpy": "2.0.0"}, "hardware": {"cpus": 8, "gpus": ["A800"]}}
+    _write(folder.provenance, json.dumps({"run_id": run.run_id, "data": {"refs": 42278}, "sessions": [session]}))
+    folder.checkpoints.mkdir()
+    for name in ("last", *(f"epoch{epoch}" for epoch in run.milestones)):
+        folder.checkpoint(name).touch()
+    for probe in run.probes:
+        _write(folder.probe(probe.probe_id), json.dumps(_probe(run, probe.probe_id, probe.checkpoint)))
+
+
+def _probe(run: PlannedRun, probe_id: str, checkpoint: str) -> dict[str, Any]:
+    epoch = run.until if checkpoint == "last" else int(checkpoint.removeprefix("epoch"))
+    fields = ("lt_020", "ge_050", "ge_090", "mean", "std", "scores", "pairs", "batches", "memory_mb")
+    fields += ("time_min_per_epoch", *(f"{k}_tau0{t}0" for k in ("coverage", "blanked") for t in (2, 3, 4, 6)))
+    return {"probe_id": probe_id, "run_id": run.run_id, "epoch": epoch, "values": dict.fromkeys(fields, 0.5)}
+
+
+def _meta(run: PlannedRun, evaluation: EvalConfig, digest: str, values: dict[str, float]) -> dict[str, Any]:
+    own = evaluation.dataset == run.config.data.train
+    seen = [] if own else list(range(100_000, 100_000 + SEEN))
+    entries = {
+        name: {"version": METRICS[name].version, "value": None, "low": None, "high": None}
+        if math.isnan(value)
+        else {"version": METRICS[name].version, "value": value, "low": value - 1, "high": value + 1}
+        for name, value in values.items()
+    }
+    part = {"samples": SAMPLES, "images": IMAGES, "metrics": entries}
+    epoch = run.until if evaluation.checkpoint == "last" else int(evaluation.checkpoint.removeprefix("epoch"))
+    summary = {"records": digest, "bootstrap": BOOTSTRAP, **part}
+    return {
+        "eval_id": evaluation.eval_id,
+        "eval": evaluation.model_dump(mode="json"),
+        "run_id": run.run_id,
+        "checkpoint": evaluation.checkpoint,
+        "epoch": epoch,
+        "samples": SAMPLES,
+        "records_sha256": digest,
+        "scored_at": "448 x 448",
+        "train_images": seen,
+        "summary": summary | ({"unseen": {"excluded": _hash(seen), **part}} if seen else {}),
+    }
