@@ -10,7 +10,7 @@ from itertools import groupby
 
 from amlrepro.report.headers import Column, LineKind, wrapped
 from amlrepro.report.lines import Entry, Line
-from amlrepro.report.tabledata import BlockData, TableData, parts, turned
+from amlrepro.report.tabledata import BlockData, TableData, parts, turned, whose
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -86,17 +86,19 @@ def fragment(table: TableData) -> str:
 
 
 def _tables(table: TableData) -> list[str]:
-    """A longtable a block, or several where its columns do not fit beside each other; the first has the caption."""
-    blocks = [turned(block) for block in table.blocks if block.lines and block.columns]
-    across = all(line.kind == "across" for block in blocks for line in block.lines)
-    least = _SHORT_LABEL if across else _LABEL
-    pieces = [piece for block in blocks for piece in parts(block, _widths, PAGE - _GAP - least)]
-    widest = max((sum(_widths(piece)) for piece in pieces), default=0.0)
-    label = least if across else min(max(PAGE - _GAP - widest, least), _WIDE_LABEL)
-    out = [*_caption(table)] if pieces else []
-    for number, piece in enumerate(pieces):
-        out.append(r"\addtocounter{table}{-1}")  # longtable counts itself, and so did the caption
-        out += _longtable(piece, label, first=piece.id not in {p.id for p in pieces[:number]})
+    """A longtable a block, or several where its columns do not fit beside each other."""
+    shown = [block for block in table.blocks if block.lines and block.columns]
+    least = _SHORT_LABEL if all(block.transpose for block in shown) else _LABEL
+    pieces = [list(parts(turned(block), _widths, PAGE - _GAP - least)) for block in shown]
+    widest = max((sum(_widths(piece)) for some in pieces for piece in some), default=0.0)
+    label = least if least == _SHORT_LABEL else min(max(PAGE - _GAP - widest, least), _WIDE_LABEL)
+    out = _caption(table) if shown else []
+    for block, some in zip(shown, pieces, strict=True):
+        for piece in some:
+            out.append(r"\addtocounter{table}{-1}")  # longtable counts itself, and so did the caption
+            out += _longtable(piece, label, first=piece is some[0])
+        if block.transpose and whose(block):
+            out.append(rf"{{\scriptsize\noindent {escape(whose(block))}\par}}")
     return out
 
 

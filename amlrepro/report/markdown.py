@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amlrepro.report.headers import LineKind
 from amlrepro.report.lines import Entry, Line
-from amlrepro.report.tabledata import BlockData, TableData, parts, turned
+from amlrepro.report.tabledata import BlockData, TableData, parts, turned, whose
 
 SOURCES: dict[LineKind, str] = {
     "cited": "cited",
@@ -34,6 +34,7 @@ def markdown(table: TableData) -> str:
             out += [f"## {escape(block.title)}", ""]
             for part in parts(turned(block), lambda each: [1.0] * len(each.columns), COLUMNS):
                 out += [*_block(part), ""]
+            out += [escape(whose(block)), ""] if block.transpose and whose(block) else []
     out += [f"{number}. {escape(text)}" for number, text in enumerate(table.footnotes, 1)]
     out += [""] if table.footnotes else []
     out += [f"- {escape(note)}" for note in table.notes]

@@ -20,7 +20,19 @@ from amlrepro.suite.plan import Plan
 from amlrepro.suite.printed import PrintedTable
 from amlrepro.suite.store import Store
 
-__all__ = ["DASH", "BlockData", "Column", "Entry", "Line", "LineKind", "TableData", "build_table", "parts", "turned"]
+__all__ = [
+    "DASH",
+    "BlockData",
+    "Column",
+    "Entry",
+    "Line",
+    "LineKind",
+    "TableData",
+    "build_table",
+    "parts",
+    "turned",
+    "whose",
+]
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,13 @@ def _block(store: Store, plan: Plan, experiment: Experiment, block: Block, footn
     return BlockData(
         block.id, block.title, ", ".join(names), table, columns, lines, cells, block.transpose, stub_of(table)
     )
+
+
+def whose(block: BlockData) -> str:
+    """What our lines of a block are: methods with preset and seeds, each once; for media that have no room beside
+    them, and for turned blocks. Nothing where nothing is ours."""
+    said = dict.fromkeys(f"{line.label} ({line.detail})" for line in block.lines if line.detail)
+    return "ours: " + "; ".join(said) if said else ""
 
 
 def turned(block: BlockData) -> BlockData:

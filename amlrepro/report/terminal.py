@@ -12,7 +12,7 @@ from rich.text import Text
 from amlrepro.report.figures.build import ReportFigure
 from amlrepro.report.headers import Column, LineKind, wrapped
 from amlrepro.report.lines import Entry, Line
-from amlrepro.report.tabledata import BlockData, TableData, parts, turned
+from amlrepro.report.tabledata import BlockData, TableData, parts, turned, whose
 
 WIDE = 118
 LABEL = 16
@@ -39,7 +39,7 @@ def terminal(table: TableData, width: int) -> list[RenderableType]:
     out.append(Text(f"profile {table.profile}, masking preset {table.preset}", style="dim"))
     for block in table.blocks:
         if block.lines and block.columns:
-            out += _pieces(turned(block), _details(block), width, wide)
+            out += _pieces(turned(block), whose(block) or None, width, wide)
     out.append(Text(""))
     out += [Text(f"{_superscript((n,))} {text}") for n, text in enumerate(table.footnotes, 1)]
     shortened = not wide and any("RefCOCO" in c.group for block in table.blocks for c in block.columns)
@@ -112,12 +112,6 @@ def _widths(block: BlockData, wide: bool) -> list[float]:
         texts = [*_header(column, wide).split("\n"), *(piece for text in shown for piece in text.split("\n"))]
         out.append(2.0 + max(map(len, texts)))
     return out
-
-
-def _details(block: BlockData) -> str | None:
-    """Presets and seeds of our rows, said below the block, where there is room."""
-    said = dict.fromkeys(f"{line.label} ({line.detail})" for line in block.lines if line.detail)
-    return "ours: " + "; ".join(said) if said else None
 
 
 def _header(column: Column, wide: bool) -> str:

@@ -14,10 +14,11 @@ from rich.console import Console
 
 from amlrepro.report.errata import Footnotes
 from amlrepro.report.headers import columns_of, stub_of, wrapped
-from amlrepro.report.latex import PAGE, _widths
+from amlrepro.report.latex import PAGE, _widths, fragment
 from amlrepro.report.lines import Entry
+from amlrepro.report.markdown import markdown
 from amlrepro.report.numbers import decimals, shown, signed
-from amlrepro.report.tabledata import BlockData, TableData, build_table, parts, turned
+from amlrepro.report.tabledata import BlockData, TableData, build_table, parts, turned, whose
 from amlrepro.report.terminal import terminal
 from amlrepro.suite.experiment import experiment_names, load_experiment
 from amlrepro.suite.printed import load_printed
@@ -145,6 +146,15 @@ def test_a_turned_block_has_epochs_down_and_methods_across(tables: dict[str, Tab
     texts = [e.text for e in across.lines[0].entries]
     assert texts == ["0.3114", "0.3114", "0.0000", "0.2903", "0.2903", "0.0000", "6.8", "6.8", "0.0"]
     assert [c.group for c in turned(tables["table13"].blocks[0]).columns][::3] == [f"tau 0.{n}0" for n in (2, 3, 4, 6)]
+
+
+def test_a_turned_block_says_whose_the_numbers_are(tables: dict[str, TableData]) -> None:
+    """Beside the lines there is no room for it then."""
+    told = "ours: CARIS (baseline, 1 seed); CARIS+AML (inferred, 1 seed)"
+    assert whose(tables["table14"].blocks[0]) == told
+    assert told in fragment(tables["table14"])
+    assert markdown(tables["table14"]).count(told) == 1
+    assert told not in fragment(tables["table1"])
 
 
 def test_wide_blocks_are_parted_where_print_does_or_between_groups(tables: dict[str, TableData]) -> None:
