@@ -47,25 +47,28 @@ def disk_maps(confidence: float, number: int) -> dict[str, np.ndarray]:
     return {f"{name}_{number}": value for name, value in maps.items()}
 
 
-def write_maps(store: Store, request: ProbeRequest, confidence: float, epoch: int) -> None:
-    """A maps probe of as many samples as there are `SENTENCES`."""
+def write_maps(
+    store: Store, request: ProbeRequest, confidence: float, epoch: int, shape: tuple[int, int] = (SIDE, SIDE)
+) -> None:
+    """A maps probe of as many samples as there are `SENTENCES`; shape: height and width of the pictures themselves."""
     arrays = {name: value for i in range(len(SENTENCES)) for name, value in disk_maps(confidence, i).items()}
     path = store.run(request.run_id).probes / f"{request.probe_id}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         np.savez(file, **arrays)
-    samples = [{"index": i, "sentence": s, "ref_id": i, "sent_id": i} for i, s in enumerate(SENTENCES)]
+    size = {"height": shape[0], "width": shape[1]}
+    samples = [{"index": i, "sentence": s, "ref_id": i, "sent_id": i, **size} for i, s in enumerate(SENTENCES)]
     _write_json(store, request, epoch, {"values": {"samples": len(samples)}, "samples": samples})
 
 
-def write_probes(store: Store, plan: Plan) -> None:
+def write_probes(store: Store, plan: Plan, shape: tuple[int, int] = (SIDE, SIDE)) -> None:
     """All probes that the plan's figures are drawn from; methods differ in order of their rows."""
     for figure in plan.figures:
         for rank, requests in enumerate(figure.requests.values()):
             for request in requests:
                 epoch = plan.runs[request.run_id].until
                 if request.probe.kind == "maps":
-                    write_maps(store, request, 0.6 + 0.3 * rank, epoch)
+                    write_maps(store, request, 0.6 + 0.3 * rank, epoch, shape)
                 else:
                     write_alignment(store, request, scores(0.4 + 0.1 * rank, rank), epoch)
 

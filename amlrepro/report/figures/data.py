@@ -63,7 +63,8 @@ class RadarData(FigureData):
 
 @dataclass(frozen=True)
 class CurveSeries:
-    """One method over x. low, high: the interval around each value. printed: the paper's own numbers."""
+    """One method over x. low, high: the interval around each value. printed: the paper's own numbers. level: one value
+    for all x, drawn across the panel."""
 
     key: str
     label: str
@@ -71,6 +72,7 @@ class CurveSeries:
     low: tuple[float | None, ...] = ()
     high: tuple[float | None, ...] = ()
     printed: bool = False
+    level: bool = False
 
 
 @dataclass(frozen=True)

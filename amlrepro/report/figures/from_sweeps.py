@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from amlrepro.report.figures.data import CurvePanel, CurvesData, CurveSeries, GridData, plain
@@ -49,7 +50,7 @@ def _series(origin: Origin, block: Block, spec: SweepFigure, column: str) -> lis
     out = [our_curve("aml" if len(lines) == 1 else label, label, found) for label, found in lines.items()]
     if spec.reference is not None:
         level = [cells[spec.reference, column]] * len(spec.x)
-        out.append(our_curve("baseline", method_label(block, spec.reference), level))
+        out.append(replace(our_curve("baseline", method_label(block, spec.reference), level), level=True))
     return [series for series in out if any(value is not None for value in series.values)]
 
 

@@ -10,7 +10,7 @@ from matplotlib.patheffects import withStroke
 
 from amlrepro.report.figures import style
 from amlrepro.report.figures.data import RadarData, RadarPanel, RadarSeries
-from amlrepro.report.figures.sheet import Sheet
+from amlrepro.report.figures.sheet import Sheet, legend_height
 from amlrepro.report.figures.style import Look, looks
 
 _PANEL = style.PAGE / 2
@@ -29,7 +29,8 @@ def draw_radar(data: RadarData) -> Figure:
     width = max(columns * _PANEL, 3.35)
     above = _NAMES if any("\n" in panel.axes[0].label for panel in data.panels) else _NAMES - 0.12
     tall = _TITLE + above + 2 * _RADIUS + _NAMES
-    sheet = Sheet(width, rows * tall + 0.26, data.watermark)
+    entries = [(label, chosen[key]) for key, label in keys.items()]
+    sheet = Sheet(width, rows * tall + legend_height(entries, width), data.watermark)
     for number, panel in enumerate(data.panels):
         row, column = divmod(number, 2)
         left, top = (width - columns * _PANEL) / 2 + column * _PANEL, row * tall
@@ -38,7 +39,7 @@ def draw_radar(data: RadarData) -> Figure:
         side = _PANEL / 2 / _RADIUS
         ax.set(xlim=(-side, side), ylim=(-1 - _NAMES / _RADIUS, 1 + above / _RADIUS))
         _draw_panel(ax, panel, number, chosen)
-    sheet.legend([(label, chosen[key]) for key, label in keys.items()], rows * tall + 0.13)
+    sheet.legend(entries, rows * tall + 0.02)
     return sheet.figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,6 +16,25 @@ from amlrepro.report.figures.style import Look
 
 _CHARACTER = 0.60 * style.SMALL / 72  # inches: an average bold one
 _LINE = 1.35 * style.SMALL / 72
+
+
+_PRINTED = "as printed"
+Entries = Sequence[tuple[str, Look]]
+
+
+def legend_height(entries: Entries, width: float, *, printed: bool = False) -> float:
+    """Inches that a legend of these entries takes, in as many lines as it needs."""
+    count = len(entries) + printed
+    return -(-count // _abreast(entries, width, printed)) * 1.55 * style.BASE / 72 + 0.04
+
+
+def _abreast(entries: Entries, width: float, printed: bool) -> int:
+    """How many entries stand beside each other."""
+    labels = [label for label, _ in entries] + [_PRINTED] * printed
+    widest = max(map(len, labels), default=0) * 0.58 * style.BASE / 72 + 0.56
+    if sum(len(label) * 0.58 * style.BASE / 72 + 0.56 for label in labels) <= width:
+        return len(labels)
+    return max(int(width / widest), 1)
 
 
 class Sheet:
@@ -39,29 +59,26 @@ class Sheet:
         """Text at (x, y), below the band."""
         return self.figure.text(x / self.width, 1 - (y + self.band) / self.height, text, **options)
 
-    def legend(self, entries: list[tuple[str, Look]], y: float, *, printed: bool = False, lines: bool = True) -> Any:
-        """A legend on one line, centred at height y; `printed` adds what the paper's own numbers look like;
-        without `lines` only markers are shown."""
+    def legend(self, entries: Entries, y: float, *, printed: bool = False, lines: bool = True) -> Any:
+        """A legend whose upper edge is at height y; `printed` adds what the paper's own numbers look like, without
+        `lines` as a marker only."""
         handles = [
-            Line2D([], [], color=k.color, marker=k.marker, linestyle=k.line if lines else "", label=label)
-            for label, k in entries
+            Line2D([], [], color=look.color, marker=look.marker, linestyle=look.line, label=label)
+            for label, look in entries
         ]
         if printed:
-            hollow: dict[str, Any] = {
-                "markerfacecolor": "white",
-                "marker": "o",
-                "linestyle": ":" if lines else "",
-                "linewidth": 0.9,
-            }
-            handles.append(Line2D([], [], color=style.MUTED, label="as printed", **hollow))
+            hollow: dict[str, Any] = {"markerfacecolor": "white", "marker": "o", "linewidth": 0.9}
+            line = ":" if lines else ""
+            handles.append(Line2D([], [], color=style.MUTED, label=_PRINTED, linestyle=line, **hollow))
         return self.figure.legend(
             handles=handles,
-            loc="center",
+            loc="upper center",
             bbox_to_anchor=(0.5, 1 - (y + self.band) / self.height),
-            ncols=len(handles),
+            ncols=_abreast(entries, self.width, printed),
             handlelength=2.6,
             columnspacing=1.6,
             borderaxespad=0,
+            borderpad=0,
         )
 
     def _draw_band(self, text: str) -> None:

@@ -116,6 +116,32 @@ def test_names_on_x_are_not_joined_by_lines() -> None:
     assert {"early", "late", "pred"} <= set(texts(figure))
 
 
+def test_a_level_goes_across_the_panel() -> None:
+    level = CurveSeries("caris", "CARIS", (65.5, 65.5), (65.0, 65.0), (66.0, 66.0), level=True)
+    curve = CurveSeries("aml", "AML", (66.0, 68.0))
+    panels = (CurvePanel("val", (curve, level)),)
+    data = CurvesData(id="c", title="c", x=("early", "late"), x_label="stage", y_label="oIoU", panels=panels)
+    figure = draw(data)
+    line = by_id(figure, "panel0/caris")
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 1], [65.5, 65.5])
+    across = line.get_window_extent(figure.canvas.get_renderer())
+    frame = figure.axes[0].get_window_extent()
+    assert (across.x0, across.x1) == pytest.approx((frame.x0, frame.x1))
+    box = by_id(figure, "panel0/caris/interval").get_bbox()
+    assert (box.y0, box.y1) == (65.0, 66.0)
+
+
+@pytest.mark.parametrize(
+    ("x", "scale"), [((0.2, 0.3, 0.4), "linear"), ((8.0, 16.0, 32.0, 64.0), "log"), ((0.0, 1.0, 50.0), "linear")]
+)
+def test_crowded_numbers_stand_on_a_logarithmic_scale(x: tuple[float, ...], scale: str) -> None:
+    series = CurveSeries("aml", "AML", tuple(60 + v for v in range(len(x))))
+    data = CurvesData(id="c", title="c", x=x, x_label="x", y_label="y", panels=(CurvePanel("val", (series,)),))
+    ax = draw(data).axes[0]
+    assert ax.get_xscale() == scale
+    assert [t.get_text() for t in ax.get_xticklabels()] == [f"{v:g}" for v in x]
+
+
 def test_grid_writes_every_value() -> None:
     data = GridData(
         id="g",
