@@ -70,7 +70,7 @@ def robustness_experiment(
         for name in metrics or _usual_metrics(dataset, bool(severities))
     ]
     values: dict[str, Any] = {
-        "id": "robustness_" + train.replace("+", "_plus"),
+        "id": "_".join(["robustness", train.replace("+", "_plus"), *(["severity"] if severities else [])]),
         "title": f"Robustness of models trained on {training_title(train)}",
         "notes": _notes(train, splits, perturbations, severities),
         "comment": f"{', '.join(method.title for method in methods)} on whole and perturbed pictures.",

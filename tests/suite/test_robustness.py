@@ -69,6 +69,7 @@ def test_rows_and_columns() -> None:
 
 def test_severities_are_curves_and_the_third_is_the_papers() -> None:
     own = robustness_experiment("refcoco+", METHODS, [("refcoco", "testA")], ["haze", "contrast"], [1, 3, 5])
+    assert own.id != robustness_experiment("refcoco+", METHODS, SPLITS, SEVEN).id  # reports stand side by side
     (block,), (figure,) = own.blocks, own.figures
     assert [c.header for c in block.table().columns] == [
         "Whole",
