@@ -104,7 +104,7 @@ def parse_values(axis: Axis, texts: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _number(axis: Axis, text: str) -> int | float:
-    wrong = UserError(f"{axis.name} takes other values", where=axis.key, found=text, expected=axis.allowed)
+    wrong = UserError(f"{text!r} is no value of {axis.name}", where=axis.key, expected=axis.allowed)
     try:
         value = int(text) if axis.whole else float(Fraction(text)) if "/" in text else float(text)
     except (ValueError, ZeroDivisionError):

@@ -21,7 +21,11 @@ def find_conflict(config: RunConfig, protocol: Protocol, title: str) -> Conflict
 
     Settings without effect (`RunConfig.inactive`) never conflict.
     """
-    rules = [_of_step] if "pmme" in config.inactive else [_of_step, _of_level, _of_projection, _of_stage]
+    rules = (
+        [_of_step, _of_block]
+        if "pmme" in config.inactive
+        else [_of_step, _of_level, _of_projection, _of_stage, _of_block]
+    )
     return next((conflict for rule in rules if (conflict := rule(config, protocol, title))), None)
 
 
@@ -80,3 +84,13 @@ def _of_stage(config: RunConfig, protocol: Protocol, title: str) -> Conflict | N
         return None
     reason = f"stage {config.pmme.stage} runs the whole model, whose own features are the default ones"
     return Conflict("pmme.features", reason, "default")
+
+
+def _of_block(config: RunConfig, protocol: Protocol, title: str) -> Conflict | None:
+    side, block = config.data.image_size, config.afm.block
+    if not {"afm", "afm.block"}.isdisjoint(config.inactive) or side % block == 0:
+        return None
+    fitting = [size for size in range(1, side + 1) if side % size == 0]
+    near = sorted(sorted(fitting, key=lambda size: abs(size - block))[:2])
+    fill = f"do not fill an input of {side} x {side}, those of {' or '.join(map(str, near))} do (Q13)"
+    return Conflict("afm.block", f"blocks of {block} x {block} pixels {fill}", f"a side that divides {side}")

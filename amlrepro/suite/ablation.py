@@ -65,7 +65,7 @@ def ablation_experiment(
     values = {
         "id": "_".join(["ablate", *(sweep.axis.name for sweep in sweeps)]),
         "title": f"{names[0].upper()}{names[1:]}, {title} trained on {training_title(train)}",
-        "comment": f"{title} with AML at {len(points)} settings, and without masks.",
+        "comment": f"{title} with AML at {len(points)} setting{'s' * (len(points) > 1)}, and without masks.",
         "blocks": [
             {
                 "id": "sweep",
