@@ -28,12 +28,17 @@ METRIC_NOTES = {
 
 
 def table_notes(
-    plan: Plan, tables: Sequence[PrintedTable], results: Iterable[CellResult], readings: Sequence[str] = ()
+    plan: Plan,
+    tables: Sequence[PrintedTable],
+    results: Iterable[CellResult],
+    readings: Sequence[str] = (),
+    *,
+    marked: bool = True,
 ) -> list[str]:
     """Notes of a table of these blocks whose cells are `results`; readings: the experiment's own notes, on what each
-    number rests."""
+    number rests; marked: best and second best are."""
     cells = list(results)
-    notes = [*_metrics(tables), *_scoring(plan, cells), *_schedules(plan, cells), *readings, *_marks(tables)]
+    notes = [*_metrics(tables), *_scoring(plan, cells), *_schedules(plan, cells), *readings, *_marks(tables, marked)]
     if any(c.cell.op == "mean" for c in cells):
         notes.append(_averages(plan))
     if any(c.interval for c in cells):
@@ -104,11 +109,11 @@ def _schedules(plan: Plan, cells: list[CellResult]) -> list[str]:
     return out
 
 
-def _marks(tables: Sequence[PrintedTable]) -> list[str]:
+def _marks(tables: Sequence[PrintedTable], marked: bool) -> list[str]:
     """What type and marks mean, of those that occur."""
     rows = [row for table in tables for row in table.rows if not table.own]
     out = []
-    if any(column.metric in METRICS for table in tables for column in table.columns):
+    if marked:
         out.append(
             "Per column, bold is best and underlined second best of at least three, at the digits shown: once among "
             "cited and printed rows, once among ours."

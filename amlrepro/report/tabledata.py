@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -95,11 +95,15 @@ def build_table(store: Store, plan: Plan, experiment: Experiment) -> TableData:
         blocks=blocks,
         checks=tuple(check_results(store, plan, experiment.id)),
         notes=(
-            *table_notes(plan, [block.printed for block in blocks], results, experiment.notes),
+            *table_notes(plan, [block.printed for block in blocks], results, experiment.notes, marked=_marked(blocks)),
             *masking_notes(store, plan, results),
         ),
         footnotes=tuple(footnotes.texts),
     )
+
+
+def _marked(blocks: Sequence[BlockData]) -> bool:
+    return any(entry.rank for block in blocks for line in block.lines for entry in line.entries)
 
 
 def _place(experiment: str) -> str:
@@ -129,11 +133,12 @@ def whose(block: BlockData) -> str:
 def turned(block: BlockData) -> BlockData:
     """The block with its columns as lines and its lines as columns, where it asks for that; else as it is.
 
-    A column that was a line keeps that line's kind; its group is the method, its name says whose number it is.
+    A column that was a line keeps that line's kind; its group is the method, its name says whose number it is, and
+    `diff.` ours less the printed one.
     """
     if not block.transpose:
         return block
-    names = {"cited": "cited", "printed": "printed", "here": "ours", "difference": "ours − pr.", "interval": "95 %"}
+    names = {"cited": "cited", "printed": "printed", "here": "ours", "difference": "diff.", "interval": "95 %"}
     labels = {line.row: line.label for line in reversed(block.lines)}
     prefix = {"Threshold tau": "tau ", "D_a": "D_a "}.get(block.stub, "")
     columns = [
