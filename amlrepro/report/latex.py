@@ -53,7 +53,7 @@ _LABEL, _WIDE_LABEL, _SHORT_LABEL = 44.0, 62.0, 16.0  # mm
 _HEADER = 12  # characters in a line of a header
 _GAP = 2.2  # mm between columns
 _CHARACTER = {"difference": 1.3, "interval": 1.18}  # mm, by the size of print; else:
-_NORMAL = 1.5
+_NORMAL = 1.45
 
 
 def escape(text: str) -> str:
