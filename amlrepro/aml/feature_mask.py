@@ -56,6 +56,10 @@ class FeatureMask(Similarity):
         parts = model.loss(model.segment(encoded, attention_bias=bias), batch.target, batch.no_target)
         return with_parts(parts["loss"], parts)
 
+    def sums(self) -> list[Tensor]:
+        """Those of the masks, and `fallbacks`."""
+        return [*super().sums(), self.fallbacks]
+
     def pop_stats(self) -> dict[str, float]:
         """As of all masks (`MaskStatistics.pop`), blocks being positions here, and spared: the share of samples whose
         positions were all weak, so that none was hidden."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from amlrepro.aml.combinations import find_conflict
 from amlrepro.aml.registry import Registry
+from amlrepro.aml.stats import MaskStatistics
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
 from amlrepro.data.tokens import Tokenizer
@@ -37,6 +38,10 @@ class Strategy(nn.Module, ABC):
     @abstractmethod
     def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:
         """ "loss", the scalar to minimise, and its parts, detached."""
+
+    def sums(self) -> list[Tensor]:
+        """Buffers that add up over samples; where several processes train, each adds up its own."""
+        return [module.sums for module in self.modules() if isinstance(module, MaskStatistics)]
 
     def pop_stats(self) -> dict[str, float]:
         """What happened since the last call, for the run's history; waits for the device once."""

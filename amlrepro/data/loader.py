@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -118,10 +119,18 @@ class EvaluationData:
     def n_samples(self) -> int:
         return len(self.samples)
 
-    def batches(self) -> Iterator[EvalBatch]:
+    def batches(self, rank: int = 0, world: int = 1) -> Iterator[EvalBatch]:
         """Whole images with all their samples, images in order of first appearance, at least `batch` samples each
-        (the last may have fewer). `positions` says how to sort back to evaluation order."""
-        return ahead(self._batch, _groups(self.samples, self.batch), self.workers)
+        (the last may have fewer). `positions` says how to sort back to evaluation order. Process `rank` of `world`
+        takes every `world`-th batch, so that all samples are taken once, in the same batches as by one process."""
+        return ahead(self._batch, self._share(rank, world), self.workers)
+
+    def n_share(self, rank: int, world: int) -> int:
+        """How many samples process `rank` of `world` takes."""
+        return sum(map(len, self._share(rank, world)))
+
+    def _share(self, rank: int, world: int) -> Iterator[list[Sample]]:
+        return islice(_groups(self.samples, self.batch), rank, None, world)
 
     def _batch(self, samples: list[Sample]) -> EvalBatch:
         first: dict[int, Ref] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from amlrepro.config import RunConfig, parse_config
 from amlrepro.data.tokens import Tokenizer
+from amlrepro.engine.distributed import World
 from amlrepro.errors import UserError
 from amlrepro.files import write_json
 from amlrepro.models import build_model
@@ -26,6 +28,7 @@ from amlrepro.models.checkpoint_file import write_tensors
 from amlrepro.models.contract import RISModel
 
 FORMAT = 1
+VISIBLE_SECONDS = 90.0  # longer than shared file systems cache a folder's content
 HEADER = "amlris"
 BRIEF = ("format", "run_id", "epoch", "step", "horizon", "steps_per_epoch", "best")  # what the .json beside it repeats
 
@@ -42,6 +45,32 @@ def read_meta(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself; raises `UserError` for a missing, truncated or foreign file."""
     with _opened(path) as file:
         return _meta(file, path)
+
+
+def read_meta_together(path: Path, world: World) -> dict[str, Any]:
+    """As `read_meta`, of the file that the main process sees.
+
+    Network file systems show a new file to other hosts with some delay: the others wait for the very same one.
+    """
+    meta = world.from_main(read_meta(path) if world.is_main else {})
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while not world.is_main and not _shows(path, meta):
+        if time.monotonic() > deadline:
+            raise UserError(
+                "a process of this run does not see the checkpoint that the main one sees",
+                where=path,
+                expected=f"update {meta['step']} of {meta['run_id']}",
+                hint="all hosts of a run need the same folder of results",
+            )
+        time.sleep(0.5)
+    return meta
+
+
+def _shows(path: Path, meta: Mapping[str, Any]) -> bool:
+    try:
+        return read_meta(path) == meta
+    except UserError:
+        return False
 
 
 def is_ours(path: Path) -> bool:

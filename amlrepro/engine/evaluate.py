@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from amlrepro.config import EvalConfig, RunConfig
@@ -17,8 +18,10 @@ from amlrepro.data.loader import EvaluationData, open_evaluation
 from amlrepro.data.seen import UNTOLD, Seen, seen_images
 from amlrepro.data.source import data_root
 from amlrepro.data.specs import dataset_spec, is_multi_target
-from amlrepro.engine.checkpoint import load_for_evaluation, read_meta, weights_digest
+from amlrepro.engine.checkpoint import load_for_evaluation, read_meta_together, weights_digest
+from amlrepro.engine.distributed import ALONE, World
 from amlrepro.engine.numerics import Precision, full_precision, set_up_process
+from amlrepro.engine.signals import Interrupted
 from amlrepro.files import write_json
 from amlrepro.metrics.compute import DEFAULT_METRICS, GENERALIZED_METRICS
 from amlrepro.metrics.records import Records
@@ -39,13 +42,39 @@ def evaluate(
     resolution: Resolution,
     precision: Precision | None = None,
     watch: Watch | None = None,
+    world: World = ALONE,
 ) -> Records:
     """Segment every sample of `data` and count pixels; records come in evaluation order.
 
+    Each process of `world` takes its share of the batches, which are cut as one process would cut them, and all of
+    them return the records of all. `Interrupted`, raised by any one's `watch`, ends all.
+
     resolution: `resized` compares at the network's input size, `original` at each picture's own. Without `precision`
     everything is float32. The model is put into evaluation mode and back. watch(done, total) is called after every
-    batch; what it raises ends the evaluation.
+    batch with this process's numbers of samples; what it raises ends the evaluation.
     """
+    try:
+        share = _count_share(model, data, resolution, precision, watch, world)
+    except Interrupted:
+        share = None
+    shares = [each for each in world.gather(share) if each is not None]
+    if len(shares) < world.size:
+        raise Interrupted
+    table, absent, rows, positions = (np.concatenate(column) for column in zip(*shares, strict=True))
+    order = np.argsort(positions, kind="stable")
+    intersection, predicted, target = table[order].T
+    return Records.from_counts(rows[order], intersection, predicted, target, *absent[order].T)
+
+
+def _count_share(
+    model: RISModel,
+    data: EvaluationData,
+    resolution: Resolution,
+    precision: Precision | None,
+    watch: Watch | None,
+    world: World,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    """Of this process's N samples: counts [N, 3], flags [N, 2] of `_no_target`, ids [N, 5], positions [N]."""
     device = str(next(model.parameters()).device)
     precision = precision or full_precision(device)
     count = _count_resized if resolution == "resized" else _count_original
@@ -56,7 +85,7 @@ def evaluate(
     training = model.training
     model.eval()
     try:
-        for batch in data.batches():
+        for batch in data.batches(world.rank, world.size):
             with precision.autocast():
                 output = segment(model, batch, device)
             counts.append(count(model, output, batch))
@@ -64,15 +93,13 @@ def evaluate(
             ids += batch.ids
             positions += batch.positions
             if watch:
-                watch(len(ids), data.n_samples)
+                watch(len(ids), data.n_samples if world.alone else data.n_share(world.rank, world.size))
     finally:
         model.train(training)
     table = torch.cat(counts).cpu().numpy() if counts else np.zeros((0, 3), dtype=np.int64)
     absent = torch.cat(flags).cpu().numpy() if flags else np.zeros((0, 2), dtype=np.bool_)
-    order = np.argsort(np.asarray(positions, dtype=np.int64), kind="stable")
-    intersection, predicted, target = table[order].T
-    rows = np.asarray(ids, dtype=np.int64).reshape(-1, 5)[order]
-    return Records.from_counts(rows, intersection, predicted, target, *absent[order].T)
+    rows = np.asarray(ids, dtype=np.int64).reshape(-1, 5)
+    return table, absent, rows, np.asarray(positions, dtype=np.int64)
 
 
 def segment(model: RISModel, batch: EvalBatch, device: str) -> Output:
@@ -130,20 +157,25 @@ def _by_image(image_index: Tensor) -> Iterator[Tensor]:
         yield (image_index == image).nonzero().flatten()
 
 
-def evaluate_run(run: RunDir, config: RunConfig, evaluation: EvalConfig, watch: Watch | None = None) -> None:
-    """Evaluate a run's checkpoint and write `evals/<eval_id>.parquet` and, last, `.json`.
+def evaluate_run(
+    run: RunDir, config: RunConfig, evaluation: EvalConfig, watch: Watch | None = None, world: World = ALONE
+) -> None:
+    """Evaluate a run's checkpoint and write `evals/<eval_id>.parquet` and, last, `.json`; of several processes each
+    takes a share of the samples and the main one writes.
 
     config: says where data lie (`exec`); what was trained is read from the checkpoint. Raises `UserError` for a missing
     checkpoint, split or picture; nothing is written then.
     """
     path = run.checkpoint(evaluation.checkpoint)
-    meta = read_meta(path)
+    meta = read_meta_together(path, world)
     device = set_up_process(config.exec)
     model, tokenizer, trained = load_for_evaluation(path, device)
     data = open_evaluation(
         trained.model_copy(update={"exec": config.exec}), evaluation, tokenizer, get_spec(trained.model.name).protocol
     )
-    records = evaluate(model, data, evaluation.resolution, watch=watch)
+    records = evaluate(model, data, evaluation.resolution, watch=watch, world=world)
+    if not world.is_main:
+        return
     subject = {
         "run_id": meta["run_id"],
         "checkpoint": evaluation.checkpoint,

@@ -118,16 +118,22 @@ class Heartbeat:
 
 
 class Journal:
-    """Rows to `history.jsonl` and progress to `state.json`; both also go to the observer."""
+    """Rows to `history.jsonl` and progress to `state.json`; both also go to the observer.
 
-    def __init__(self, run: RunDir, observer: Observer | None) -> None:
+    silent: in a process that leaves writing to another one of its run.
+    """
+
+    def __init__(self, run: RunDir, observer: Observer | None, silent: bool = False) -> None:
         self.run = run
         self._observer = observer
+        self._silent = silent
         self._last_state = float("-inf")
         self._progress: dict[str, Any] = {}
 
     def row(self, kind: str, **values: Any) -> None:
         """Append one row: `kind` is `step` (a window of updates), `epoch` or `validation`."""
+        if self._silent:
+            return
         row = {"kind": kind, **values}
         append_jsonl(self.run.history, row)
         self._tell(row)
@@ -135,10 +141,12 @@ class Journal:
     @property
     def due(self) -> bool:
         """Whether `state.json` was last written a while ago."""
-        return time.monotonic() - self._last_state >= STATE_SECONDS
+        return not self._silent and time.monotonic() - self._last_state >= STATE_SECONDS
 
     def state(self, state: State, **progress: Any) -> None:
         """Replace `state.json`, keeping the progress known."""
+        if self._silent:
+            return
         self._progress = {**self._progress, **progress}
         self._last_state = time.monotonic()
         self.run.write_state(state, **self._progress)
@@ -147,6 +155,9 @@ class Journal:
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
         """Heartbeat while active; on the way out `preempted` or `failed` with its reason in `state.json`."""
+        if self._silent:
+            yield
+            return
         with Heartbeat(self.run):
             try:
                 yield
@@ -162,6 +173,8 @@ class Journal:
 
     def forget_after(self, step: int, closed_epochs: int) -> None:
         """Drop rows of updates after `step` and of epochs after `closed_epochs`: they are about to be made again."""
+        if self._silent:
+            return
         rows = self.run.history_rows()
         kept = [
             row

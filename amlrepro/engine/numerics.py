@@ -82,10 +82,13 @@ def seed_for(seed: int, purpose: str, number: int = 0) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def seed_torch(seed: int, purpose: str, number: int = 0) -> None:
+def seed_torch(seed: int, purpose: str, number: int = 0, rank: int = 0) -> None:
     """Seed torch's generators on all devices.
 
     Done before every update: what is drawn in an update (dropout, drop path) is then a function of seed and update
-    alone, whatever was drawn before it by loaders, validation or a process that was killed.
+    alone, whatever was drawn before it by loaders, validation or a process that was killed. rank: of a process among
+    those that train together; each draws for its own samples.
     """
+    if rank:
+        purpose = f"{purpose} in process {rank}"
     torch.manual_seed(seed_for(seed, purpose, number))

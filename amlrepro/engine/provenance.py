@@ -32,8 +32,13 @@ PACKAGES = (
 )
 
 
-def begin(run: RunDir, config: RunConfig, data: dict[str, Any], from_step: int) -> None:
-    """Add a session (one process at work on the run) to `provenance.json`."""
+def begin(
+    run: RunDir, config: RunConfig, data: dict[str, Any], from_step: int, processes: dict[str, Any] | None = None
+) -> None:
+    """Add a session (one process, or several together, at work on the run) to `provenance.json`.
+
+    processes: how many, by what they speak with each other, and their devices (`World.described`).
+    """
     known = _known(run)
     session = {
         "start": time.time(),
@@ -46,6 +51,7 @@ def begin(run: RunDir, config: RunConfig, data: dict[str, Any], from_step: int) 
         "hardware": hardware(),
         "threads": torch.get_num_threads(),
         "device": config.exec.device,
+        **(processes or {}),
     }
     write_json(run.provenance, {"run_id": config.run_id, "data": data, "sessions": [*known, session]})
 

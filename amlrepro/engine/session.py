@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,36 +14,37 @@ from amlrepro.config import RunConfig, dump_config, parse_config
 from amlrepro.data.batch import Batch
 from amlrepro.data.loader import open_training
 from amlrepro.engine import checkpoint, provenance
+from amlrepro.engine.distributed import ALONE, TrainingStep, World
 from amlrepro.engine.history import Journal, Stopwatch, Totals, memory_mb
 from amlrepro.engine.numerics import choose_precision, seed_torch, set_up_process
 from amlrepro.engine.optim import build_optimizer, clip_gradients, lr_factor, set_rate
-from amlrepro.engine.signals import StopSignals
+from amlrepro.engine.signals import Interrupted, StopSignals
 from amlrepro.engine.validation import open_validation
 from amlrepro.errors import UserError
 from amlrepro.files import write_text
 from amlrepro.models import build_model
+from amlrepro.models.layers.batch_norm import over_processes
 from amlrepro.models.registry import get_spec
 from amlrepro.rundir import RunDir
 
 SKIPPED_LIMIT = 30  # a gradient scaler that halves from 65536 has long found its scale after as many skipped updates
 
 
-class _Interrupted(Exception):
-    """A signal arrived during validation."""
-
-
 class Session:
-    """One process at work on one run. `step` counts finished updates, `closed` epochs whose row is written."""
+    """One process at work on one run, alone or as one of `world`. `step` counts finished updates, `closed` epochs whose
+    row is written."""
 
-    def __init__(self, config: RunConfig, run: RunDir, journal: Journal) -> None:
+    def __init__(self, config: RunConfig, run: RunDir, journal: Journal, world: World = ALONE) -> None:
         """Build everything and go on from `last` if it is there. Raises `UserError` before anything is written."""
-        self.config, self.run, self.journal = config, run, journal
+        self.config, self.run, self.journal, self.world = config, run, journal, world
         self.device = set_up_process(config.exec)
         protocol = get_spec(config.model.name).protocol
         self.data = open_training(config, protocol)
         self.precision = choose_precision(self.device, config.train.numerics, protocol.precision)
         seed_torch(config.seed, "weights")
         self.model = build_model(config, self.data.tokenizer.vocab_size).to(self.device).train()
+        if not world.alone:
+            over_processes(self.model, self.device)
         seed_torch(config.seed, "strategy")
         self.strategy = build_strategy(config, self.model, self.data.tokenizer).to(self.device).train()
         self.optimizer = build_optimizer(self.model, self.strategy, config.train)
@@ -61,29 +63,46 @@ class Session:
         self.loss: float | None = None
         self.pace = 0.0  # seconds an update, running mean
         self._resume()
+        step = TrainingStep(self.model, self.strategy, world, config.train.batch)
+        self.training_step = world.replicate(step, fixed_order=config.exec.deterministic)
+        if not world.is_main:
+            for sums in self.strategy.sums():
+                sums.zero_()  # what a checkpoint holds has been summed by the main process
         self._saved_at, self._saved_step = time.monotonic(), self.step
 
     def begin(self) -> None:
         """First writes: configuration, provenance, state; drop what lies beyond the point training goes on from."""
+        processes = self.world.described(self.device)
+        if self.world.is_main:
+            self._begin_folder(processes)
+        for watch in (self.window_watch, self.epoch_watch):
+            watch.resume()
+
+    def _begin_folder(self, processes: dict[str, Any]) -> None:
         self.run.checkpoints.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_torn(self.run.checkpoints)
         self.run.beat()
         if not self.run.config.exists():
             write_text(self.run.config, dump_config(self.config))
         self.journal.forget_after(self.step, self.closed)
-        provenance.begin(self.run, self.config, self._data_facts(), self.step)
+        provenance.begin(self.run, self.config, self._data_facts(), self.step, processes)
         self.journal.state("running", **self.progress())
         if self.step == 0 and 0 in self.config.exec.milestones:
             self._save_weights("epoch0")
-        for watch in (self.window_watch, self.epoch_watch):
-            watch.resume()
+
+    def batches(self) -> Iterator[Batch]:
+        """This process's share of every batch that is left."""
+        return self.data.batches(self.step, self.stop, self.world.rank, self.world.size)
 
     def update(self, batch: Batch) -> tuple[Tensor, Tensor, float]:
-        """One optimiser step on a batch: its loss, the gradient norm before clipping (scalars) and the largest rate."""
-        seed_torch(self.config.seed, "update", batch.update)
+        """One optimiser step on a batch: its loss, the gradient norm before clipping (scalars) and the largest rate.
+
+        With several processes each has its share of the batch; loss and norm are those of the whole.
+        """
+        seed_torch(self.config.seed, "update", batch.update, self.world.rank)
         rate = set_rate(self.optimizer, lr_factor(batch.update, self.total, self.config.train))
         with self.precision.autocast():
-            loss = self.strategy.losses(self.model, batch.to(self.device))["loss"]
+            loss: Tensor = self.training_step(batch.to(self.device))
         scaler = self.precision.scaler
         torch.autograd.backward(scaler.scale(loss))
         scaler.unscale_(self.optimizer)
@@ -91,7 +110,7 @@ class Session:
         scaler.step(self.optimizer)
         scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return loss, norm, rate
+        return self.world.mean(loss), norm, rate
 
     def after_update(self, loss: Tensor, norm: Tensor, rate: float) -> None:
         """Count one update; write a `step` row when a window is full. Raises `UserError` when training has diverged."""
@@ -116,7 +135,7 @@ class Session:
                 lr=rate,
                 images_per_s=round(self.window_watch.images_per_s, 2),
                 eta_s=round(self.eta_s, 1),
-                memory_mb=round(memory_mb(self.device), 1),
+                memory_mb=self._memory_mb(),
             )
             self.window.clear()
             self.window_watch.clear()
@@ -132,8 +151,10 @@ class Session:
         epoch = self.step // self.steps_per_epoch
         try:
             scores = self._validate(signals) if epoch in self.validate_at else None
-        except _Interrupted:
+        except Interrupted:
+            signals.agree()
             return
+        self.world.collect_sums(self.strategy.sums())
         self.journal.row(
             "epoch",
             step=self.step,
@@ -142,7 +163,7 @@ class Session:
             **self.strategy.pop_stats(),
             seconds=round(self.epoch_watch.seconds, 3),
             images_per_s=round(self.epoch_watch.images_per_s, 2),
-            memory_mb=round(memory_mb(self.device), 1),
+            memory_mb=self._memory_mb(),
         )
         self.closed, self.loss = epoch, self.epoch.means()["loss"]
         self.epoch.clear()
@@ -158,14 +179,21 @@ class Session:
         self.journal.state("running", **self.progress())
         self._pause_watches()
 
-    def save_if_due(self) -> None:
-        """Write `last` when the last one is `exec.checkpoint_seconds` ago."""
-        if time.monotonic() - self._saved_at >= self.config.exec.checkpoint_seconds:
+    def save_if_due(self, signals: StopSignals) -> None:
+        """Write `last` when the last one is `exec.checkpoint_seconds` ago; agree with other processes on signals."""
+        if signals.agree(time.monotonic() - self._saved_at >= self.config.exec.checkpoint_seconds):
             self.save()
 
     def save(self) -> None:
         """Write `last`."""
         self._require_finite()
+        self.world.collect_sums(self.strategy.sums())
+        if self.world.is_main:
+            self._write_last()
+        self._saved_at, self._saved_step = time.monotonic(), self.step
+        self._pause_watches()
+
+    def _write_last(self) -> None:
         state = {
             "closed": self.closed,
             "window": self.window.state(),
@@ -175,15 +203,15 @@ class Session:
         }
         tensors = checkpoint.all_tensors(self.model, self.strategy, self.optimizer)
         checkpoint.write(self.run.checkpoint("last"), tensors, {**self._meta(), "resume": state})
-        self._saved_at, self._saved_step = time.monotonic(), self.step
-        self._pause_watches()
 
     def finish(self) -> None:
         """Leave everything as the next session or evaluation needs it."""
         last = self.run.checkpoint("last")
-        if self.step != self._saved_step or not last.exists():
+        if self.world.from_main(self.step != self._saved_step or not last.exists()):
             self.save()
-        provenance.end(self.run, self.step)
+        if self.world.is_main:
+            provenance.end(self.run, self.step)
+        self.world.wait()
 
     def progress(self) -> dict[str, Any]:
         """What `state.json` says of the run; `loss` is the mean over the running epoch, or over the last one."""
@@ -207,11 +235,15 @@ class Session:
         """Seconds of training left, validation not counted."""
         return (self.stop - self.step) * self.pace
 
+    def _memory_mb(self) -> float:
+        """Peak memory of the process that needs most."""
+        return round(self.world.largest(memory_mb(self.device))[0], 1)
+
     def _resume(self) -> None:
         path = self.run.checkpoint("last")
-        if not path.exists():
+        if not self.world.from_main(path.exists()):
             return
-        meta = checkpoint.read_meta(path)
+        meta = checkpoint.read_meta_together(path, self.world)
         stored = parse_config(meta["config"], path)
         if (stored.identity(), stored.seed) != (self.config.identity(), self.config.seed):
             found, expected = stored.run_id, self.config.run_id
@@ -231,9 +263,9 @@ class Session:
 
         def watch(done: int, total: int) -> None:
             if signals.received is not None:
-                raise _Interrupted
+                raise Interrupted
 
-        return self.validation.scores(self.model, self.precision, watch)
+        return self.validation.scores(self.model, self.precision, watch, self.world)
 
     def _require_finite(self) -> None:
         """Raises `UserError` when an update was not finite, or with a gradient scaler too many in a row were not."""
@@ -247,7 +279,8 @@ class Session:
         )
 
     def _save_weights(self, name: str) -> None:
-        checkpoint.write(self.run.checkpoint(name), checkpoint.model_tensors(self.model), self._meta())
+        if self.world.is_main:
+            checkpoint.write(self.run.checkpoint(name), checkpoint.model_tensors(self.model), self._meta())
 
     def _meta(self) -> dict[str, Any]:
         return {

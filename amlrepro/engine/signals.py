@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
+from amlrepro.engine.distributed import ALONE, World
+
 ItemT = TypeVar("ItemT")
 
 
@@ -18,14 +20,22 @@ class Preempted(SystemExit):
         super().__init__(128 + signal.SIGTERM)
 
 
+class Interrupted(Exception):
+    """A signal arrived during an evaluation, here or in another process of the run."""
+
+
 class StopSignals:
     """While active, SIGTERM and SIGINT (Ctrl-C) only set `received`; a second SIGINT acts at once.
 
-    Outside the main thread, where Python handles no signals, nothing is changed.
+    Outside the main thread, where Python handles no signals, nothing is changed. Where several processes train
+    together, one that stopped by itself would leave the others waiting: there a signal counts when `agree` has told
+    all of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, world: World = ALONE) -> None:
         self.received: signal.Signals | None = None
+        self._world = world
+        self._agreed: signal.Signals | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -43,17 +53,28 @@ class StopSignals:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
 
-    def until_received(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
-        """`items` until a signal arrives."""
+    @property
+    def asked(self) -> signal.Signals | None:
+        """The signal by which this process is to stop, with all others of its run."""
+        return self.received if self._world.alone else self._agreed
+
+    def agree(self, due: bool = False) -> bool:
+        """Tell the other processes what has arrived, and hear what did there; returns the main one's `due`."""
+        number, main_due = self._world.largest(self.received or 0, due and self._world.is_main)
+        self._agreed = signal.Signals(int(number)) if number else None
+        return bool(main_due)
+
+    def until_asked(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
+        """`items` until there is a signal to stop by."""
         for item in items:
-            if self.received is not None:
+            if self.asked is not None:
                 return
             yield item
-            if self.received is not None:
+            if self.asked is not None:
                 return
 
     def end(self) -> NoReturn:
         """Leave as the signal asks: `KeyboardInterrupt` for SIGINT, else `Preempted`."""
-        if self.received is signal.SIGINT:
+        if self.asked is signal.SIGINT:
             raise KeyboardInterrupt
         raise Preempted

@@ -12,6 +12,7 @@ from amlrepro.data.refer import load_refer
 from amlrepro.data.source import data_root
 from amlrepro.data.specs import COMBINED
 from amlrepro.data.tokens import Tokenizer
+from amlrepro.engine.distributed import ALONE, World
 from amlrepro.engine.evaluate import Watch, evaluate
 from amlrepro.engine.numerics import Precision, full_precision
 from amlrepro.metrics.compute import metric, value
@@ -32,11 +33,16 @@ class Validation:
     metric: str
     by: str
 
-    def scores(self, model: RISModel, precision: Precision, watch: Watch) -> dict[str, Any]:
-        """A validation row's entries: the metric under its name, the number of samples, and what it was scored by."""
+    def scores(
+        self, model: RISModel, precision: Precision, watch: Watch | None = None, world: World = ALONE
+    ) -> dict[str, Any]:
+        """A validation row's entries: the metric under its name, the number of samples, and what it was scored by.
+
+        The processes of `world` share the samples, and all of them get the same entries.
+        """
         if self.protocol.validate_precision == "float32":
             precision = full_precision(precision.device)
-        records = evaluate(model, self.data, self.protocol.scoring, precision, watch)
+        records = evaluate(model, self.data, self.protocol.scoring, precision, watch, world)
         return {self.metric: selection_score(records, self.metric), "samples": len(records), "by": self.by}
 
 

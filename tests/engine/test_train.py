@@ -55,7 +55,7 @@ def test_follows_the_official_training(shared: Path, tmp_path: Path, monkeypatch
     model.requires_grad_(True)
     model.train = lambda mode=True: torch.nn.Module.train(model, False)  # the fixture's steps have no dropout
 
-    def batches(start: int, stop: int) -> Iterator[Batch]:
+    def batches(start: int, stop: int, *_: int) -> Iterator[Batch]:
         for update in range(start, stop):
             yield Batch(
                 io["image"], io["input_ids"], io["attention_mask"], io["target"].long(), torch.arange(2), update
