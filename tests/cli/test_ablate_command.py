@@ -120,7 +120,7 @@ def test_a_grid_from_end_to_end(work: Path, capfd: pytest.CaptureFixture[str]) -
         assert {path.suffix for path in folder.glob(f"{stem}.*")} >= {".pdf", ".png", ".svg"}
     (block,) = json.loads((folder / "ablate_tau_rho.json").read_text("utf-8"))["blocks"]
     assert len(block["cells"]) == 5 * 2
-    assert all(cell["value"] is not None for cell in block["cells"])
+    assert all(cell["ours"] is not None for cell in block["cells"])
     assert (folder / "ablate_tau_rho.tex").exists()
     assert (folder / "index.html").exists()
 
