@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,26 +16,35 @@ from amlrepro.cli.options import Opened, headline, wide_console
 from amlrepro.cli.plan import print_plan
 from amlrepro.cli.progress import watch
 from amlrepro.errors import UserError, unknown_name
+from amlrepro.launch.cluster import ClusterSettings, load_cluster, with_flags
+from amlrepro.launch.executors import EXECUTORS, Settings, make_executor
 from amlrepro.launch.job import Task, make_tasks
-from amlrepro.launch.local import LocalExecutor, Outcome
-from amlrepro.launch.slots import make_slots
+from amlrepro.launch.local import Outcome
+from amlrepro.launch.slurm_query import require_slurm
+from amlrepro.suite.settings import load_settings
 from amlrepro.suite.summary import summarize
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-EXECUTORS = ("local", "slurm")
-
 
 @dataclass(frozen=True)
 class WorkOptions:
     """The options by which a command chooses where and how jobs run."""
 
-    executor: Annotated[str, typer.Option("--executor", help="Where jobs run: local.")] = "local"
+    executor: Annotated[str, typer.Option("--executor", help="Where jobs run: local or slurm.")] = "local"
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.", show_default="auto")] = None
     gpus: Annotated[int | None, typer.Option("--gpus", min=0, help="GPUs to use at a time.", show_default="1")] = None
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Jobs at a time, whatever the device.")] = None
+    cluster: Annotated[Path | None, typer.Option("--cluster", help="YAML file of SLURM settings.")] = None
+    time: Annotated[str | None, typer.Option("--time", help="SLURM: limit of a job, as 12:00:00.")] = None
+    partition: Annotated[str | None, typer.Option("--partition", help="SLURM: partition.")] = None
+    qos: Annotated[str | None, typer.Option("--qos", help="SLURM: quality of service.")] = None
+    account: Annotated[str | None, typer.Option("--account", help="SLURM: account.")] = None
+    constraint: Annotated[str | None, typer.Option("--constraint", help="SLURM: features of nodes.")] = None
+    gres: Annotated[str | None, typer.Option("--gres", help="SLURM: resources of a process, as gpu:a100:1.")] = None
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="SLURM: submit, then end.")] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run.")] = False
     force: Annotated[bool, typer.Option("--force", help="Do finished work again.")] = False
 
@@ -43,9 +52,26 @@ class WorkOptions:
         """Raise `UserError` for an executor that is unknown or not available."""
         if self.executor not in EXECUTORS:
             raise unknown_name("executor", self.executor, EXECUTORS, "--executor")
-        if self.executor != "local":
-            found = self.executor
-            raise UserError("SLURM is not available in this version", where="--executor", found=found, expected="local")
+        given = [f"--{name.replace('_', '-')}" for name, value in self._slurm_only().items() if value]
+        if self.executor != "slurm" and given:
+            raise UserError("an option of SLURM", where=given[0], expected="--executor slurm beside it")
+        self.cluster_settings()
+        if self.executor == "slurm" and not self.dry_run:
+            require_slurm()
+
+    def cluster_settings(self) -> ClusterSettings:
+        """What jobs ask of SLURM: the file, the user's own file or nothing, and over it the options given."""
+        named = self.cluster or load_settings().cluster
+        if self.executor != "slurm" or named is None:
+            base = ClusterSettings()
+        else:
+            base = load_cluster(Path(named).expanduser())
+        flags = {name: value for name, value in self._slurm_only().items() if name not in ("cluster", "no_wait")}
+        return with_flags(base, flags)
+
+    def _slurm_only(self) -> dict[str, Any]:
+        names = ("cluster", "time", "partition", "qos", "account", "constraint", "gres", "no_wait")
+        return {name: getattr(self, name) for name in names}
 
 
 def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> None:
@@ -71,29 +97,27 @@ def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> No
 def _do(opened: Opened, tasks: list[Task], work: WorkOptions) -> list[Outcome]:
     """Make or look at the data, then run the tasks. Ctrl-C and SIGTERM leave every run resumable."""
     console = wide_console()
-    execution = tasks[0].job.config.exec
-    slots = make_slots(execution.device, execution.threads, work.gpus, work.jobs)
-    used = slots[: len(tasks)]
-    places = ", ".join(slot.name for slot in used)
+    executor = make_executor(
+        work.executor, tasks, Settings(opened.store.folder, work.gpus, work.jobs, work.cluster_settings())
+    )
     alone = sum(task.alone for task in tasks)
     then = f"; {alone} measurements of time and memory after them, one at a time" if alone else ""
-    runs = f"{len(tasks) - alone} of {len(opened.plan.runs)} runs to do, {len(used)} at a time ({places})"
+    runs = f"{len(tasks) - alone} of {len(opened.plan.runs)} runs to do, {executor.places}"
     console.print(f"{runs}{then}", highlight=False)
-    local = LocalExecutor(tasks, used)
     previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        watch(local, console)
+        watch(executor, console)
     except KeyboardInterrupt:
-        local.stop(tell=console.print)
+        executor.stop(tell=console.print)
         typer.echo("interrupted; give the same command again to go on from where it stopped", err=True)
         raise typer.Exit(130) from None
     except BaseException:
-        local.stop()
+        executor.stop()
         raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    return local.outcomes
+    return executor.outcomes
 
 
 def _prepare(opened: Opened, tasks: list[Task], console: Console) -> None:

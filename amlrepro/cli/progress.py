@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from amlrepro.launch.local import JobProgress, LocalExecutor
+from amlrepro.launch.executors import Executor
+from amlrepro.launch.local import JobProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +17,7 @@ DRAW_SECONDS = 1.0
 LINE_SECONDS = 15.0
 
 
-def watch(executor: LocalExecutor, console: Console) -> None:
+def watch(executor: Executor, console: Console) -> None:
     """Run the executor to its end, showing where it stands."""
     from rich.live import Live
 
@@ -41,7 +42,7 @@ def watch(executor: LocalExecutor, console: Console) -> None:
 class Clock:
     """Time left of all jobs together, from the pace since the start."""
 
-    def __init__(self, executor: LocalExecutor) -> None:
+    def __init__(self, executor: Executor) -> None:
         self._begin = time.monotonic()
         self._done = self._share(executor.progress())
 

@@ -65,6 +65,7 @@ class LocalExecutor:
         self.outcomes: list[Outcome] = []
         self._waiting = list(tasks)
         self._free = list(slots)
+        self.places = f"{len(slots)} at a time ({', '.join(slot.name for slot in slots)})"
         self._running: list[_Running] = []
         self._losses: dict[str, float] = {}  # the last known: right after an epoch's end there is none yet
 

@@ -13,12 +13,14 @@ class UserSettings(Strict):
     """The user's configuration file: `AMLRIS_CONFIG`, else `~/.config/amlris/config.yaml`.
 
     vision_weights, text_weights: CARIS's Swin-B and BERT; for those of other models there are environment variables.
+    cluster: file of SLURM settings, for commands without `--cluster`.
     """
 
     data_root: str | None = None
     image_root: str | None = None
     vision_weights: str | None = None
     text_weights: str | None = None
+    cluster: str | None = None
 
 
 def settings_path() -> Path:

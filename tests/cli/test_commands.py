@@ -81,7 +81,7 @@ assert not heavy, heavy
         (["run", "table1", "--profile", "demo", "--preset", "infered"], ["unknown preset", "'inferred'"]),
         (["run", "table1", "--profile", "demo", "--seeds", "x"], ["seeds are whole numbers"]),
         (["run", "table1", "--profile", "demo", "--device", "gpu"], ["--device", "auto, cpu, cuda"]),
-        (["run", "table1", "--profile", "demo", "--executor", "slurm"], ["SLURM is not available"]),
+        (["run", "table1", "--profile", "demo", "--partition", "main"], ["an option of SLURM", "--executor slurm"]),
         (["run", "table1", "--profile", "demo", "--executor", "loacl"], ["unknown executor", "'local'"]),
         (["run", "table1", "--profile", "demo", "--data-root", "nowhere"], ["not a folder", "nowhere"]),
         (["run", "table1", "--data-root", "nowhere"], ["not a folder", "nowhere"]),

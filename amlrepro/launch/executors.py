@@ -1,0 +1,67 @@
+"""What all executors can do, and the choice between them. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from amlrepro.errors import unknown_name
+from amlrepro.launch.cluster import ClusterSettings
+from amlrepro.launch.job import Task
+from amlrepro.launch.local import JobProgress, LocalExecutor, Outcome
+from amlrepro.launch.slots import make_slots
+
+EXECUTORS = ("local", "slurm")
+
+
+class Executor(Protocol):
+    """Carries out tasks. Call `step` until `finished`; a failed task stops no other.
+
+    places: where tasks run, for people: `2 at a time (gpu0, gpu1)`.
+    """
+
+    tasks: list[Task]
+    outcomes: list[Outcome]
+    places: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether every task has an outcome."""
+
+    def step(self) -> None:
+        """Take in tasks that have ended and start what can start. Raises `UserError` for a full disk."""
+
+    def progress(self) -> list[JobProgress]:
+        """Where every task stands, in order."""
+
+    def stop(self, patience: float = 120.0, tell: Callable[[str], None] | None = None) -> None:
+        """Stop watching; what runs is left resumable. tell: shows a line."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose of the executors.
+
+    gpus, jobs: local slots. cluster: what jobs ask of SLURM. store: folder of the profile's results.
+    """
+
+    store: Path
+    gpus: int | None = None
+    jobs: int | None = None
+    cluster: ClusterSettings | None = None
+
+
+def make_executor(name: str, tasks: list[Task], settings: Settings) -> Executor:
+    """The executor of that name for some tasks (at least one). Raises `UserError` for an unknown name, missing GPUs, or
+    a machine without SLURM."""
+    if name == "slurm":
+        from amlrepro.launch.slurm import SlurmExecutor
+
+        return SlurmExecutor(tasks, settings.cluster or ClusterSettings(), settings.store)
+    if name != "local":
+        raise unknown_name("executor", name, EXECUTORS, "--executor")
+    execution = tasks[0].job.config.exec
+    slots = make_slots(execution.device, execution.threads, settings.gpus, settings.jobs)
+    return LocalExecutor(tasks, slots[: len(tasks)])

@@ -1,0 +1,342 @@
+"""Jobs under SLURM through submitit: one array a class of jobs, requeued by submitit's checkpointing. Torch-free.
+
+A run needs one job; a training with several processes hands its evaluations to a smaller job that waits for it, and
+measurements of time and memory wait for the run's other jobs and get a node for themselves. How things stand is read
+from the store; SLURM is asked once a minute, for jobs that it ended before they could leave a word.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amlrepro.errors import UserError
+from amlrepro.files import disk_errors
+from amlrepro.launch.cluster import ClusterSettings, JobClass, Kind, submission
+from amlrepro.launch.failures import RETRIED
+from amlrepro.launch.job import HELD, USER_ERROR, Job, Task
+from amlrepro.launch.local import TRAINING_SHARE, JobProgress, Outcome
+from amlrepro.launch.slurm_query import SlurmQuery, require_slurm
+from amlrepro.launch.submissions import (
+    Submission,
+    begun_path,
+    changing,
+    log_path,
+    mark_queued,
+    open_jobs,
+    read_end,
+    record,
+    submission_lock,
+    submissions_folder,
+)
+from amlrepro.launch.supervisor import Supervisor
+from amlrepro.suite.lease import acquire, held
+from amlrepro.suite.store import Store, discard
+
+LARGEST_ARRAY = 1000  # SLURM's own limit, unless a cluster changes it
+STORE_SECONDS = 2.0
+PER_LOOK = 0.01  # seconds between two looks at the store, for each task
+SAVE_SHARE = 0.75  # of the time before the end in which a worker may save
+
+
+@dataclass(frozen=True)
+class Part:
+    """One job of a task. after: kinds of the same run's jobs that come first."""
+
+    task: Task
+    job: Job
+    job_class: JobClass
+    after: tuple[Kind, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, Kind]:
+        return self.task.run_id, self.job_class.kind
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parts that are submitted in one call. parameters: for submitit."""
+
+    job_class: JobClass
+    parts: tuple[Part, ...]
+    parameters: dict[str, Any]
+
+    @property
+    def waits(self) -> str | None:
+        """What the jobs wait for, for people."""
+        after = {kind for part in self.parts for kind in part.after}
+        return f"each waits for its run's {' and '.join(sorted(after))}" if after else None
+
+
+def make_parts(task: Task) -> list[Part]:
+    """The jobs of a task, in order."""
+    job, gpu = task.job, task.job.config.exec.device != "cpu"
+    processes = job.config.exec.processes
+    if task.alone:
+        return [Part(task, job, JobClass("measurement", 1, gpu), after=("training", "evaluation"))]
+    if processes == 1:
+        return [Part(task, job, JobClass("training", 1, gpu))]
+    rest = job.model_copy(update={"train": False, "config": job.config.with_changes({"exec.processes": 1})})
+    training = Part(task, job.model_copy(update={"evals": [], "probes": []}), JobClass("training", processes, gpu))
+    evaluation = JobClass("evaluation", 1, gpu)
+    if not job.train:
+        return [Part(task, rest, evaluation)]
+    has_more = bool(job.evals or job.probes)
+    return [training, *([Part(task, rest, evaluation, after=("training",))] if has_more else [])]
+
+
+def make_groups(parts: Iterable[Part], settings: ClusterSettings) -> list[Group]:
+    """One array for each class of jobs, those that others wait for first. Elements of an array and of the one that
+    waits for it have the same order. Raises `UserError` for processes that do not fit on nodes."""
+    classes: dict[tuple[Any, ...], list[Part]] = {}
+    for part in parts:
+        first = part.task.job.config.exec.processes if part.after == ("training",) else 0
+        classes.setdefault((len(part.after), part.job_class, first), []).append(part)
+    groups = []
+    for (_, job_class, _), members in sorted(classes.items(), key=lambda item: item[0]):
+        # Those with evaluations to follow come first, so that both arrays count alike.
+        ordered = sorted(members, key=lambda part: not (part.task.job.evals or part.task.job.probes))
+        parameters = submission(job_class, settings)
+        for begin in range(0, len(ordered), LARGEST_ARRAY):
+            groups.append(Group(job_class, tuple(ordered[begin : begin + LARGEST_ARRAY]), parameters))
+    return groups
+
+
+@dataclass
+class _Watched:
+    """A task under way. jobs: kind and id of its jobs, in order. seen: of another's lease, while one is in the way."""
+
+    task: Task
+    jobs: list[tuple[Kind, str]] = field(default_factory=list)
+    attempts: int = 0
+
+
+class SlurmExecutor:
+    """Submits tasks, those excepted that SLURM already has, and watches the store. See `Executor`.
+
+    store: folder of the profile's results, on a file system that all nodes share. retries: how often a task is
+    submitted again after a failure that was not its own. query_seconds: least time between two queries.
+    """
+
+    def __init__(
+        self, tasks: list[Task], settings: ClusterSettings, store: Path, retries: int = 2, query_seconds: float = 60.0
+    ) -> None:
+        require_slurm()
+        self.tasks = tasks
+        self.outcomes: list[Outcome] = []
+        self.job_ids: list[str] = []
+        self.adopted = 0
+        self.places = "under SLURM" + (f", partition {settings.partition}" if settings.partition else "")
+        self._settings = settings
+        self._retries = retries
+        self._store = Store(store.absolute().parent, store.name)
+        self._folder = self.logs = submissions_folder(self._store.folder)
+        self._query = SlurmQuery(query_seconds)
+        self._watched = {task.name: _Watched(task) for task in tasks}
+        self._bad_nodes: set[str] = set()
+        self._submitted = False
+        self._looked = float("-inf")
+        self._progress: dict[str, JobProgress] = {}
+
+    @property
+    def finished(self) -> bool:
+        return len(self.outcomes) == len(self.tasks)
+
+    def step(self) -> None:
+        """Submit at the first call; then look at the store every few seconds, and at SLURM every minute."""
+        if not self._submitted:
+            self._submitted = True
+            self._adopt_and_submit(list(self._watched.values()))
+        if time.monotonic() - self._looked < max(STORE_SECONDS, PER_LOOK * len(self.tasks)):
+            return
+        self._looked = time.monotonic()
+        open_ones = [each for each in self._watched.values() if each.task.name not in self._ended]
+        silent = [job for each in open_ones for _, job in each.jobs if read_end(self._folder, job) is None]
+        self._query.refresh(silent)
+        again = [each for each in open_ones if self._look(each)]
+        if again:
+            self._adopt_and_submit(again)
+        self._progress = {each.task.name: _standing(each.task) for each in open_ones}
+
+    def progress(self) -> list[JobProgress]:
+        ended = {outcome.task.name: outcome for outcome in self.outcomes}
+        return [self._show(task, ended.get(task.name)) for task in self.tasks]
+
+    def stop(self, patience: float = 120.0, tell: Callable[[str], None] | None = None) -> None:
+        """Stop watching. The jobs stay with SLURM."""
+        if tell and not self.finished:
+            tell("the jobs stay with SLURM; the same command watches them again, amlris cancel ends them")
+
+    @property
+    def _ended(self) -> set[str]:
+        return {outcome.task.name for outcome in self.outcomes}
+
+    def _show(self, task: Task, outcome: Outcome | None) -> JobProgress:
+        if outcome is not None:
+            return JobProgress(task, "done" if outcome.done else "failed", fraction=1.0 if outcome.done else 0.0)
+        return self._progress.get(task.name) or JobProgress(task, "waiting")
+
+    def _adopt_and_submit(self, watched: list[_Watched]) -> None:
+        """Submit what SLURM does not have yet."""
+        with disk_errors(self._folder), submission_lock(self._folder):
+            known = self._alive({each.task.run_id for each in watched})
+            todo: list[Part] = []
+            for each in watched:
+                for part in make_parts(each.task):
+                    job_id = known.get(part.key)
+                    if job_id is None:
+                        todo.append(part)
+                    else:
+                        each.jobs = [*(j for j in each.jobs if j[0] != part.job_class.kind), (part.key[1], job_id)]
+                        self.adopted += 1
+            settings = self._settings
+            if self._bad_nodes:
+                left_out = ",".join(sorted({*filter(None, [settings.exclude]), *self._bad_nodes}))
+                settings = settings.model_copy(update={"exclude": left_out})
+            for group in make_groups(todo, settings):
+                self._submit(group, known)
+        self._query.wait()
+
+    def _alive(self, run_ids: set[str]) -> dict[tuple[str, Kind], str]:
+        """Jobs of these runs that SLURM still has, by run and kind."""
+        found = {(run, kind): job for run, kind, job in open_jobs(self._store.folder) if run in run_ids}
+        self._query.refresh(found.values())
+        return {key: job for key, job in found.items() if not self._query.over(job)}
+
+    def _submit(self, group: Group, known: dict[tuple[str, Kind], str]) -> None:
+        """One call of sbatch. known: job ids by run and kind; those of the group are added."""
+        first = [
+            known[(p.task.run_id, kind)] for p in group.parts for kind in p.after if (p.task.run_id, kind) in known
+        ]
+        parameters = {**group.parameters, **_dependency(group, first)}
+        for part in group.parts:
+            if part.job.fresh:
+                with acquire(part.job.run, lambda reason: None):
+                    discard(part.job.run)
+        folder = str(self._folder)
+        patience = SAVE_SHARE * self._settings.save_seconds
+        calls = [
+            Supervisor(part.job.model_copy(update={"fresh": False}).model_dump_json(), folder, self._retries, patience)
+            for part in group.parts
+        ]
+        job_id = submit_array(self._folder, calls, parameters, self._settings.requeues)
+        made = Submission(job_id, group.job_class.kind, tuple(part.task.run_id for part in group.parts), time.time())
+        record(self._folder, made)
+        self.job_ids.append(job_id)
+        for number, part in enumerate(group.parts):
+            known[part.key] = made.element(number)
+            each = self._watched[part.task.name]
+            each.jobs = [
+                *(j for j in each.jobs if j[0] != part.job_class.kind),
+                (part.job_class.kind, made.element(number)),
+            ]
+            if not part.after:
+                with changing(part.job.run):
+                    if not begun_path(self._folder, made.element(number)).exists():
+                        mark_queued(part.job.run, made.element(number))
+
+    def _look(self, each: _Watched) -> bool:
+        """Whether a task is to be submitted again; takes in its outcome when it has ended."""
+        ends = [read_end(self._folder, job) for _, job in each.jobs]
+        over = [end is not None or self._query.over(job) for end, (_, job) in zip(ends, each.jobs, strict=True)]
+        failed = [
+            number
+            for number, end in enumerate(ends)
+            if over[number]
+            and (end["code"] != 0 if end else self._query.known.get(each.jobs[number][1]) != "COMPLETED")
+        ]
+        if not failed and not all(over):
+            return False
+        if not failed or self._complete(each.task):
+            self.outcomes.append(Outcome(each.task, True))
+            return False
+        number = failed[0]
+        return self._failed(each, each.jobs[number][1], ends[number])
+
+    def _complete(self, task: Task) -> bool:
+        """Whether the store has all that the task was to make."""
+        missing = self._store.missing(task.planned)
+        if task.alone:
+            return not any(probe.kind == "cost" for probe in missing.probes)
+        return not missing.epochs and not missing.evals and all(probe.kind == "cost" for probe in missing.probes)
+
+    def _failed(self, each: _Watched, job_id: str, end: dict[str, Any] | None) -> bool:
+        """Take in a failed job; whether its task is to be submitted again."""
+        code, cause = (end["code"], end["cause"]) if end else (None, _cause(self._query.known.get(job_id, "")))
+        if code == HELD and held(each.task.job.run) is not None:
+            return False  # whoever has it will leave its word in the store; then what is missing is submitted
+        if cause == "node" and end:
+            self._bad_nodes.add(str(end["node"]))
+        each.attempts += code != HELD
+        if (code == HELD or cause in RETRIED) and each.attempts <= self._retries:
+            return True
+        state = each.task.job.run.read_state()
+        reason = state.get("reason") if state.get("state") == "failed" else None
+        said = reason or f"SLURM ended job {job_id}: {self._query.known.get(job_id, 'unknown')}"
+        log = f"\n  log:      {log_path(self._folder, job_id)}"
+        self.outcomes.append(Outcome(each.task, False, code == USER_ERROR, said if reason else said + log))
+        return False
+
+
+def submit_array(folder: Path, calls: list[Supervisor], parameters: dict[str, Any], requeues: int) -> str:
+    """Submit supervisors in one call of sbatch; the id of the array, or of the job when there is one.
+
+    Raises `UserError` with what sbatch said when it refuses.
+    """
+    import submitit
+    from submitit.core.utils import FailedJobError
+
+    executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=requeues)
+    executor.update_parameters(**parameters)
+    try:
+        jobs = executor.submit_array(calls)
+    except FailedJobError as error:
+        hint = "change the cluster settings (--cluster FILE, --partition, --gres, ...)"
+        raise UserError("sbatch refuses the jobs", found=str(error).strip(), hint=hint) from None
+    for link in folder.glob(".submission_file_*.sh"):
+        link.unlink(missing_ok=True)
+    return str(jobs[0].job_id).split("_")[0]
+
+
+def _dependency(group: Group, first: list[str]) -> dict[str, Any]:
+    """Which jobs have to end before a group's: well, for evaluations; in any way, for measurements."""
+    if not first:
+        return {}
+    if group.job_class.kind == "measurement":
+        rule = "afterany:" + ":".join(first)
+    elif _count_alike(first, len(group.parts)):
+        rule = "aftercorr:" + first[0].split("_")[0]
+    else:
+        rule = "afterok:" + ":".join(first)
+    extra = {**group.parameters["additional_parameters"], "kill-on-invalid-dep": "yes"}
+    return {"dependency": rule, "additional_parameters": extra}
+
+
+def _count_alike(first: list[str], number: int) -> bool:
+    """Whether the jobs are elements 0, 1, ... of one array, which SLURM can match one to one with those of another."""
+    array = first[0].split("_")[0]
+    return number > 1 and first == [f"{array}_{index}" for index in range(number)]
+
+
+def _cause(state: str) -> str:
+    """Why SLURM ended a job that left no word, as `failures` calls it."""
+    known = {"PREEMPTED": "preempted", "NODE_FAIL": "node", "BOOT_FAIL": "node", "OUT_OF_MEMORY": "memory"}
+    return known.get(state, "preempted" if state == "TIMEOUT" else "error")
+
+
+def _standing(task: Task) -> JobProgress:
+    """Where a task stands that SLURM has, from the run's `state.json`."""
+    state = task.job.run.read_state()
+    epoch = int(state.get("epoch", 0))
+    if task.alone or state.get("state") != "running":
+        return JobProgress(task, "queued", epoch)
+    share = TRAINING_SHARE if task.job.train else 0.0
+    if evaluation := state.get("evaluation"):
+        return JobProgress(task, "evaluating", epoch, share + (1 - share) * evaluation["done"] / evaluation["total"])
+    steps = state.get("steps_per_epoch", 1) * max(1, task.planned.until)
+    part = share * min(1.0, state.get("step", 0) / steps)
+    pace = (state.get(name) for name in ("loss", "images_per_s", "eta_s"))
+    return JobProgress(task, "training", epoch, part, *pace)
