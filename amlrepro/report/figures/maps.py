@@ -119,6 +119,8 @@ def _scales(sheet: Sheet, shown: list[Axes], lefts: list[float], side: float, co
         left, right = lefts[start], lefts[start + count - 1] + side
         wide = min(right - left - 0.2, 1.8)
         place = sheet.axes((left + right - wide) / 2, top + 0.02, wide, 0.07)
-        bar = sheet.figure.colorbar(ax.images[0], cax=place, orientation="horizontal", ticks=MaxNLocator(5))
+        bar = sheet.figure.colorbar(
+            ax.images[0], cax=place, orientation="horizontal", ticks=MaxNLocator(max(int(wide / 0.36), 2))
+        )
         bar.outline.set_visible(False)
     sheet.text(0.02, top + 0.05, "line: edge of the mask, Z+ > Z−", va="center", fontsize=style.TINY, color=style.MUTED)

@@ -13,6 +13,7 @@ from amlrepro.report.figures.pictures import LINE, outline, quoted, show
 from amlrepro.report.figures.sheet import Sheet
 
 _GAP, _NAMES = 0.06, 0.20
+_PAGE = 8.4  # inches: about the height of a page
 _TALLEST = 1.15  # of a column's width; higher pictures are shown smaller
 
 
@@ -25,8 +26,10 @@ def draw_overlay(data: OverlayData) -> Figure:
     targets = any(s.target is not None for s in data.samples)
     names = ["picture", *(["target"] if targets else []), *(m.label for m in first.masks)]
     side = min((style.PAGE - _GAP * (len(names) - 1)) / len(names), 1.75)
+    shapes = [min(s.image.shape[0] / s.image.shape[1], _TALLEST) for s in data.samples]
+    side = min(side, (_PAGE - 0.35 * len(shapes)) / sum(shapes))
     width = len(names) * side + (len(names) - 1) * _GAP
-    heights = [min(s.image.shape[0] / s.image.shape[1], _TALLEST) * side for s in data.samples]
+    heights = [shape * side for shape in shapes]
     sentences = [quoted(s.sentence, width) for s in data.samples]
     total = sum(h + LINE * len(t) + 0.14 for h, t in zip(heights, sentences, strict=True))
     sheet = Sheet(width, _NAMES + total, data.watermark)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-VERSION = 3  # raise it when a figure of the same data should look different: saved figures are then drawn anew
+VERSION = 4  # raise it when a figure of the same data should look different: saved figures are then drawn anew
 
 PAGE = 5.5  # inches: text width of the page
 BASE, SMALL, TINY = 7.5, 6.5, 6.0  # points
