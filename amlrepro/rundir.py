@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -49,15 +50,15 @@ class RunDir:
     def log(self) -> Path:
         return self.path / "log.txt"
 
-    @property
+    @cached_property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
-    @property
+    @cached_property
     def evals(self) -> Path:
         return self.path / "evals"
 
-    @property
+    @cached_property
     def probes(self) -> Path:
         return self.path / "probes"
 

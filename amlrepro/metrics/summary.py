@@ -141,7 +141,7 @@ def origin(evaluations: Sequence[Mapping[str, Any]], names: Sequence[str], subse
     digests = [values.get("records_sha256") for values in evaluations]
     if None in digests:
         return None
-    excluded = [_hash(_excluded(values, subset)) for values in evaluations]
+    excluded = [] if subset == "all" else [_hash(_excluded(values, subset)) for values in evaluations]
     return [digests, {name: metric(name).version for name in names}, subset, excluded, BOOTSTRAP]
 
 

@@ -17,6 +17,7 @@ from amlrepro.report.pdf import compile_pdf
 from amlrepro.report.tabledata import TableData, build_table
 from amlrepro.suite.experiment import experiment_names
 from amlrepro.suite.plan import Plan
+from amlrepro.suite.snapshot import Snapshot
 from amlrepro.suite.store import Store
 
 
@@ -52,20 +53,22 @@ def report(store: Store, plan: Plan, out_dir: Path | None = None, *, pdf: bool =
     missing or fails (the other files are there then).
     """
     out = out_dir or report_folder(store)
+    snapshot = Snapshot(store)
     whole = {experiment.id for experiment in plan.experiments} >= {*experiment_names()}
     result = ReportResult(out, _page_folder(plan, out, whole) / "index.html")
     documents = []
     for experiment in plan.experiments:
-        table = build_table(store, plan, experiment)
+        table = build_table(snapshot, plan, experiment)
         result.tables.append(table)
         result.files += _table_files(table, out / experiment.id)
         documents.append(out / experiment.id / f"{experiment.id}_document.tex")
         cells = {block.id: block.cells for block in table.blocks}
-        figures = report_figures(store, plan, experiment.id, cells, out / experiment.id)
+        figures = report_figures(snapshot, plan, experiment.id, cells, out / experiment.id)
         result.figures += figures
         result.files += [path for figure in figures for path in figure.files]
-    write_html(store, plan, result.tables, [_on_page(figure) for figure in result.figures], result.page.parent)
+    write_html(snapshot, plan, result.tables, [_on_page(figure) for figure in result.figures], result.page.parent)
     result.files.append(result.page)
+    snapshot.keep()
     if whole:
         documents = [out / "report.tex"]
         places = {table.id: table.printed_in for table in result.tables}

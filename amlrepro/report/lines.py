@@ -123,7 +123,8 @@ def _config(plan: Plan, cells: Sequence[CellResult]) -> RunConfig | None:
     }
     own = [result.cell for result in cells if result.cell.requests]
     origins = own or [origin for result in cells for origin in _origins(result.cell, every)]
-    configs = [plan.runs[request.run_id].config for cell in origins for request in cell.requests]
+    run_ids = dict.fromkeys(request.run_id for cell in origins for request in cell.requests)
+    configs = [plan.runs[run_id].config for run_id in run_ids]
     return configs[0] if len({(c.model.name, describe(c)) for c in configs}) == 1 else None
 
 

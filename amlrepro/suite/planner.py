@@ -91,6 +91,7 @@ class _Builder:
         self.choices = choices
         self.configs: dict[tuple[object, ...], RunConfig] = {}
         self.planned: dict[int, PlannedRun] = {}  # by identity of the configuration, each of which is made once
+        self.asked: set[tuple[str, EvalConfig]] = set()  # evaluations that are in their run already
         self.scored: dict[str, set[int]] = {}  # by run: epochs whose weights are evaluated or probed
         self.reached: dict[str, set[int]] = {}  # by run: epochs that are only to be trained (their history is read)
         self.kept: dict[str, set[int]] = {}  # by run: epochs whose weights other experiments will need
@@ -329,7 +330,8 @@ class _Builder:
                 "severity": spec.severity,
             }
         )
-        if evaluation not in run.evals:
+        if (run.run_id, evaluation) not in self.asked:
+            self.asked.add((run.run_id, evaluation))
             run.evals.append(evaluation)
         return Request(run.run_id, evaluation)
 

@@ -122,6 +122,8 @@ def _applicable(overrides: Mapping[str, Any], preset: str, spec: ModelSpec) -> d
     """The `--set` keys that mean something here; a reading of the features that only another model offers does not."""
     if preset == "baseline":
         return {key: value for key, value in overrides.items() if not key.startswith(METHOD_KEYS)}
+    if "pmme.features" not in overrides:
+        return dict(overrides)
     others = {reading for name in model_names() for reading in get_spec(name).pmme_features} - {*spec.pmme_features}
     return {key: value for key, value in overrides.items() if key != "pmme.features" or value not in others}
 

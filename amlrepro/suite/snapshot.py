@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from amlrepro.config import EvalConfig
 from amlrepro.errors import UserError
 from amlrepro.files import canonical_hash, read_json, write_json
+from amlrepro.rundir import RunDir
 from amlrepro.suite.store import RunStatus, Store
 
 
 class Snapshot(Store):
-    """A store that remembers what it has read, for as long as one report takes. The state of runs is taken when it is
-    first asked for; a file that has changed is read again.
+    """A store that remembers what it has read, for as long as one report takes. What is there and how
+    far runs are is taken when it is first asked for; a file that has changed is read again.
 
     Results of `calculated` are kept in `cache.json` of the store by what they were calculated from, and written by
     `keep`.
@@ -24,9 +26,17 @@ class Snapshot(Store):
         super().__init__(store.root, store.profile)
         self._values: dict[Path, tuple[tuple[int, int], Any]] = {}
         self._states: dict[str, RunStatus] = {}
+        self._folders: dict[str, RunDir] = {}
+        self._present: dict[tuple[str, EvalConfig], bool] = {}
         self._cache = self.folder / "cache.json"
         self._calculated: dict[str, Any] | None = None
         self._changed = False
+
+    def run(self, run_id: str) -> RunDir:
+        """The folder of a run."""
+        if run_id not in self._folders:
+            self._folders[run_id] = super().run(run_id)
+        return self._folders[run_id]
 
     def read(self, path: Path) -> Any:
         """The JSON value of a file of the store; None where there is none. Not to be changed by who reads it."""
@@ -45,6 +55,13 @@ class Snapshot(Store):
         if run_id not in self._states:
             self._states[run_id] = super().status(run_id)
         return self._states[run_id]
+
+    def eval_present(self, run_id: str, evaluation: EvalConfig) -> bool:
+        """Whether the records of an evaluation are there and are of the run's present weights."""
+        key = (run_id, evaluation)
+        if key not in self._present:
+            self._present[key] = super().eval_present(run_id, evaluation)
+        return self._present[key]
 
     def calculated(self, kind: str, origin: Any, calculate: Callable[[], Any]) -> Any:
         """The JSON value that `calculate` gives, from the cache where that has it."""

@@ -1,4 +1,7 @@
-"""A store of hundreds of finished runs and thousands of cached evaluations, written quickly: for timing and counting."""
+"""A store of hundreds of finished runs and thousands of cached evaluations, written quickly: to time and count.
+
+`python tests/report/large_store.py 21` times `amlris report` on 630 runs with more than 5,000 evaluations.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import hashlib
 import io
 import json
 import math
+import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +24,17 @@ from amlrepro.config import EvalConfig, dump_config
 from amlrepro.metrics.bootstrap import image_sums
 from amlrepro.metrics.compute import DEFAULT_METRICS, GENERALIZED_METRICS, METRICS
 from amlrepro.metrics.summary import BOOTSTRAP, SIDES, _hash
+from amlrepro.perturb.specs import SEVEN
+from amlrepro.report.api import report
+from amlrepro.suite.experiment import load_experiments
+from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan, PlannedRun
+from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.profile import load_profile
+from amlrepro.suite.robustness import parse_method, robustness_experiment
 from amlrepro.suite.store import Store
 
-SAMPLES, IMAGES = 120, 40
+SAMPLES, IMAGES = 24, 8
 SEEN = 634  # images of RefCOCOg's val that are training images of RefCOCO+
 
 
@@ -32,6 +45,17 @@ class Size:
     runs: int
     evals: int
     probes: int
+
+
+def large_plan(seeds: int) -> Plan:
+    """All tables and figures, and two methods under seven perturbations at five severities: 30 runs and 243 evaluations
+    a seed."""
+    methods = [parse_method("caris"), parse_method("caris_aml")]
+    splits = [("refcoco", "val"), ("refcocog", "val")]
+    further = robustness_experiment("refcoco+", methods, splits, SEVEN, (1, 2, 3, 4, 5))
+    profile = load_profile("paper")
+    choices = Choices(seeds=tuple(range(seeds)))
+    return build_plan([*load_experiments(["all"]), further], profile, Inputs(profile.source), choices)
 
 
 def fill_large(store: Store, plan: Plan) -> Size:
@@ -122,3 +146,20 @@ def _meta(run: PlannedRun, evaluation: EvalConfig, digest: str, values: dict[str
         "train_images": seen,
         "summary": summary | ({"unseen": {"excluded": _hash(seen), **part}} if seen else {}),
     }
+
+
+def _time(seeds: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.process_time()
+        plan = large_plan(seeds)
+        print(f"plan: {time.process_time() - begin:.1f} s of CPU")
+        store = Store(Path(folder), "paper")
+        print(fill_large(store, plan))
+        for name in ("first report", "with metrics, intervals and figures cached"):
+            begin, wall = time.process_time(), time.perf_counter()
+            report(store, plan)
+            print(f"{name}: {time.process_time() - begin:.1f} s of CPU, {time.perf_counter() - wall:.1f} s")
+
+
+if __name__ == "__main__":
+    _time(int(sys.argv[1]))

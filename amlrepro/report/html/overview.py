@@ -30,8 +30,8 @@ class Filled:
 @dataclass(frozen=True)
 class Overview:
     """Totals of a page. asked, trained, ended: trainings that tables and figures ask for each by itself, unique ones,
-    those that are complete. hours: A800 hours by the paper's rates; hours_unshared: without sharing; measured: hours
-    that the trainings took.
+    those that are complete. hours: A800 hours by the paper's rates; hours_unshared: without sharing; hours_beside: of
+    validation, evaluations and probes, by our estimate; measured: hours that the trainings took.
     """
 
     filled: int
@@ -42,9 +42,12 @@ class Overview:
     ended: int
     evals: int
     evals_there: int
+    probes: int
+    probes_there: int
     hours: float | None
     hours_left: float | None
     hours_unshared: float | None
+    hours_beside: float
     measured: float | None
     checks: str
     experiments: tuple[Filled, ...]
@@ -65,9 +68,12 @@ def overview(store: Store, plan: Plan, tables: Sequence[TableData], runs: Sequen
         ended=summary.trainings_done,
         evals=summary.evals,
         evals_there=sum(run.evaluated for run in runs),
+        probes=summary.probes,
+        probes_there=sum(not probe.state for run in runs for probe in run.probes),
         hours=summary.hours,
         hours_left=summary.hours_left,
         hours_unshared=summary.hours_unshared,
+        hours_beside=sum(h for h in (summary.validation_hours, summary.evaluation_hours, summary.probe_hours) if h),
         measured=sum(measured) if measured else None,
         checks=_checks([check.verdict for table in tables for check in table.checks]),
         experiments=each,

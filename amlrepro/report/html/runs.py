@@ -7,21 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from amlrepro.aml.presets import describe
-from amlrepro.config import EvalConfig, ProbeConfig, RunConfig
+from amlrepro.config import EvalConfig, ProbeConfig
 from amlrepro.data.specs import DATASETS
-from amlrepro.errors import UserError
-from amlrepro.files import read_json
 from amlrepro.metrics.compute import METRICS
-from amlrepro.models.registry import get_spec
 from amlrepro.report.html.anchors import Use, Uses, run_anchor
+from amlrepro.report.html.recipes import Recipes, RecipeView, recipe_name
 from amlrepro.suite.plan import Plan, PlannedRun
-from amlrepro.suite.profile import load_profile, resolve
 from amlrepro.suite.store import Store
-
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @dataclass(frozen=True)
@@ -62,22 +54,18 @@ class SessionView:
 
 @dataclass(frozen=True)
 class RunView:
-    """One run. hours: measured, over all sessions; a800: by the paper's rates. changes: settings that differ from the
-    profile's baseline of that model; yaml: all that can change the result. others: anchors of its other seeds."""
+    """One run. hours: measured, over all sessions; a800: by the paper's rates. others: anchors of its other seeds;
+    last_end: when its last session ended, seconds since the epoch."""
 
     place: str
     run_id: str
-    method: str
-    preset: str
-    train: str
+    recipe: RecipeView
     seed: int
     state: str
     progress: str
     hours: float | None
     a800: float | None
     reason: str
-    changes: tuple[tuple[str, str], ...]
-    yaml: str
     data: str
     evals: tuple[EvalView, ...]
     probes: tuple[ProbeView, ...]
@@ -96,51 +84,34 @@ def run_views(store: Store, plan: Plan, uses: Uses) -> list[RunView]:
     """All runs of the plan, in its order, with what the store holds of them."""
     seeds: dict[str, list[tuple[str, int]]] = {}
     for run in plan.runs.values():
-        seeds.setdefault(run.config.recipe_id, []).append((run_anchor(run.run_id), run.config.seed))
-    baselines = _Baselines(plan)
-    return [_run(store, run, uses, baselines, seeds[run.config.recipe_id]) for run in plan.runs.values()]
+        seeds.setdefault(recipe_name(run), []).append((run_anchor(run.run_id), run.config.seed))
+    recipes = Recipes(plan)
+    return [_run(store, run, recipes.of(run), uses, seeds[recipe_name(run)]) for run in plan.runs.values()]
 
 
-def _run(store: Store, run: PlannedRun, uses: Uses, baselines: _Baselines, seeds: list[tuple[str, int]]) -> RunView:
+def _run(store: Store, run: PlannedRun, recipe: RecipeView, uses: Uses, seeds: list[tuple[str, int]]) -> RunView:
     status = store.status(run.run_id)
     provenance = _provenance(store, run.run_id)
     sessions = provenance.get("sessions", [])
     spans = [(s["start"], s["end"]) for s in sessions if s.get("start") and s.get("end")]
-    config = run.config
     return RunView(
         place=run_anchor(run.run_id),
         run_id=run.run_id,
-        method=method_name(config),
-        preset=describe(config),
-        train=train_title(config),
-        seed=config.seed,
+        recipe=recipe,
+        seed=run.config.seed,
         state="stale" if status.stale else "not run" if status.state == "absent" else status.state,
-        progress=f"{status.epoch} of {run.until} epochs",
+        progress=f"{status.epoch} of {run.until} epochs" if run.until else "only measured, not trained",
         hours=sum(end - start for start, end in spans) / 3600 if spans else None,
         a800=run.cost_hours,
         reason=status.reason or "",
-        changes=tuple(baselines.changes(config)),
-        yaml=yaml.dump(config.model_dump(mode="json", exclude={"exec"}), Dumper=_Dumper, sort_keys=False),
         data=_data(provenance.get("data", {})),
         evals=tuple(_eval(store, run.run_id, evaluation) for evaluation in run.evals),
         probes=tuple(_probe(store, run.run_id, probe) for probe in run.probes),
         sessions=tuple(_session(session) for session in sessions),
         uses=tuple(uses.get(run.run_id, ())),
-        others=tuple((place, seed) for place, seed in seeds if seed != config.seed),
+        others=tuple((place, seed) for place, seed in seeds if seed != run.config.seed),
         last_end=max((end for _, end in spans), default=None),
     )
-
-
-def method_name(config: RunConfig) -> str:
-    """Model and, where it is trained with masks, by which method: `CARIS+AML`."""
-    added = {"plain": "", "aml": "+AML", "random": "+random mask", "maskris": "+MaskRIS"}[config.strategy]
-    return get_spec(config.model.name).title + added
-
-
-def train_title(config: RunConfig) -> str:
-    """The training data as readers know it."""
-    name = config.data.train
-    return DATASETS[name].title if name in DATASETS else name
 
 
 def _eval(store: Store, run_id: str, evaluation: EvalConfig) -> EvalView:
@@ -186,8 +157,7 @@ def _metrics(meta: Mapping[str, Any]) -> str:
 
 
 def _provenance(store: Store, run_id: str) -> dict[str, Any]:
-    path = store.run(run_id).provenance
-    return dict(read_json(path)) if path.exists() else {}
+    return dict(store.read(store.run(run_id).provenance) or {})
 
 
 def _session(session: Mapping[str, Any]) -> SessionView:
@@ -223,41 +193,3 @@ def time_text(seconds: object) -> str:
 def _data(facts: Mapping[str, Any]) -> str:
     counts = [f"{facts[name]:,} {name}" for name in ("refs", "sentences", "images") if isinstance(facts.get(name), int)]
     return ", ".join([*counts, f"digest {facts['digest']}"] if facts.get("digest") else counts)
-
-
-class _Baselines:
-    """The profile's plain configuration of each model and data set, which runs are set beside."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._profile = load_profile(plan.profile)
-        self._known: dict[tuple[str, str], dict[str, Any]] = {}
-
-    def changes(self, config: RunConfig) -> list[tuple[str, str]]:
-        """Dotted settings in which the run departs from that configuration, digests of inputs left out."""
-        mine, plain = _flat(config.identity()), self._identity(config)
-        values = _flat(config.model_dump(mode="json"))
-        keys = [key for key in values if key in mine or key in plain]
-        return [(k, _value(values[k])) for k in keys if mine.get(k) != plain.get(k) and not k.endswith("digest")]
-
-    def _identity(self, config: RunConfig) -> dict[str, Any]:
-        model, train = key = (config.model.name, config.data.train)
-        if key not in self._known:
-            try:
-                plain = resolve(self._profile, model, "baseline", train, source=self._plan.source)
-                self._known[key] = _flat(plain.identity())
-            except UserError:  # a pairing that only this run's own settings allow: everything it sets is shown
-                self._known[key] = {}
-        return self._known[key]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
-        out |= inner
-    return out
-
-
-def _value(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
