@@ -161,5 +161,5 @@ def test_models_with_another_loss_are_refused() -> None:
 def test_the_joint_step_and_uneven_blocks_are_refused() -> None:
     with pytest.raises(UserError, match="forward_only"):
         build_strategy(config(train__step="joint"), Soft(), tokenizer())
-    with pytest.raises(UserError, match="whole blocks"):
+    with pytest.raises(UserError, match="do not fill"):
         build_strategy(config(afm__block=24), Soft(), tokenizer())

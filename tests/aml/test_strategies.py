@@ -291,7 +291,7 @@ def test_joint_has_no_stage_one_in_evaluation_mode() -> None:
 
 def test_blocks_that_do_not_divide_the_image_are_refused_at_once() -> None:
     for name in sorted(set(PRESETS) - {"baseline", "maskris"}):
-        with pytest.raises(UserError, match="whole blocks"):
+        with pytest.raises(UserError, match="do not fill"):
             build_strategy(config(name, afm__block=24), FakeModel(), tokenizer())
 
 
