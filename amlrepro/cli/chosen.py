@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from amlrepro.engine.subject import Subject
 
 MAIN = ("caris", "inferred", "refcoco+")  # whose masks Figure 8 shows
-SYNTHETIC = "trained on synthetic scenes: this shows the machinery, not the science"
+SYNTHETIC = "SYNTHETIC DATA: trained on drawn scenes; masks on other pictures are poor, and no evidence about the paper"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def choose_weights(
         raise UserError(f"run {run_id} has no weights yet", where=path)
     config, spec = load_config(store.run(run_id).config), load_profile(store.profile)
     watermark = spec.watermark if config.data.source == spec.source else spec.real_watermark
-    return Chosen(path, run_id, model or config.model.name, watermark)
+    stamp = "SYNTHETIC DATA" if config.data.source == "synth" else "SMALL MODELS"
+    return Chosen(path, run_id, model or config.model.name, f"{stamp}: {watermark}" if watermark else None)
 
 
 def open_weights(chosen: Chosen, vocab: Path | None) -> Weights:

@@ -76,7 +76,7 @@ def predict(
         return
     typer.echo(f"{weights.name} ({weights.trained}) on {image} ({picture.width} x {picture.height})")
     if weights.watermark:
-        typer.echo(f"NO EVIDENCE ABOUT THE PAPER: {weights.watermark}")
+        typer.echo(weights.watermark)
     for row in rows:
         _print(row)
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from torch.nn import functional
 
 from amlrepro.data.batch import EvalBatch
@@ -86,17 +85,14 @@ def predict(subject: Subject, picture: Image.Image, sentences: Sequence[str], de
 
 
 def _probability(model: RISModel, output: Output, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Probability of the referent at each of the picture's pixels [H, W], for an output of one row."""
-    small = model.foreground(output)[:, None]
-    if model.protocol.resize == "stretch":
-        return _resized(small, size)
-    return unwarp(_resized(small, output.input_size), fit_aspect(size, output.input_size))
-
-
-def _resized(probability: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-    large = functional.interpolate(probability, size=size, mode="bilinear", align_corners=True)
-    out: NDArray[np.float32] = large[0, 0].float().cpu().numpy()
-    return out
+    """Probability of the referent at each of the picture's pixels [H, W], for an output of one row: of the logits,
+    interpolated to the picture, or to the network's input and from there taken back."""
+    stretched = model.protocol.resize == "stretch"
+    wanted = size if stretched else output.input_size
+    logits = functional.interpolate(output.logits.float(), size=wanted, mode="bilinear", align_corners=True)
+    large = model.foreground(dataclasses.replace(output, logits=logits))
+    probability: NDArray[np.float32] = large[0].cpu().numpy()
+    return probability if stretched else unwarp(probability, fit_aspect(size, output.input_size))
 
 
 def _unknown(tokenizer: Tokenizer, sentence: str) -> tuple[str, ...]:

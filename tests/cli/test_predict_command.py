@@ -113,7 +113,7 @@ def test_without_any_choice_it_takes_the_run_of_figure_8_and_says_so(
     assert call("a.png", SENTENCE, "wombat") == 0
     said = capsys.readouterr().out
     assert said.startswith(f"{config.run_id} (trained on refcoco+, epoch 1 of 2)")
-    assert "NO EVIDENCE ABOUT THE PAPER" in said
+    assert "SYNTHETIC DATA: a test of the machinery" in said
     assert "not in its vocabulary: wombat" in said
     assert Path("a_red-thing.png").exists()
     assert Path("a_wombat.png").exists()
