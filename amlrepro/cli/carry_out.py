@@ -15,11 +15,13 @@ import typer
 from amlrepro.cli.options import Opened, headline, wide_console
 from amlrepro.cli.plan import print_plan
 from amlrepro.cli.progress import watch
+from amlrepro.cli.slurm import announce, print_submissions
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.launch.cluster import ClusterSettings, load_cluster, with_flags
 from amlrepro.launch.executors import EXECUTORS, Settings, make_executor
 from amlrepro.launch.job import Task, make_tasks
 from amlrepro.launch.local import Outcome
+from amlrepro.launch.slurm import SlurmExecutor
 from amlrepro.launch.slurm_query import require_slurm
 from amlrepro.suite.settings import load_settings
 from amlrepro.suite.summary import summarize
@@ -78,15 +80,22 @@ def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> No
     """Print the headline; then with `--dry-run` the plan, else do what the store misses and `show` the results.
 
     show: called when at least one run is complete. Ends the command with exit code 2 when runs failed for reasons the
-    user can mend, 1 when one failed otherwise, 130 when interrupted; every run is then resumable.
+    user can mend, 1 when one failed otherwise, 130 when interrupted; every run is then resumable. With
+    `--no-wait` it ends after submission.
     """
     typer.echo(headline(opened))
-    if work.dry_run:
-        print_plan(opened, summarize(opened.plan, opened.store))
-        return
     tasks = make_tasks(opened.store, opened.plan.runs.values(), fresh=work.force)
+    if work.dry_run:
+        summary = summarize(opened.plan, opened.store)
+        print_plan(opened, summary)
+        if work.executor == "slurm":
+            print_submissions(opened, tasks, work.cluster_settings(), summary)
+        return
     _prepare(opened, tasks, wide_console())
     outcomes = _do(opened, tasks, work) if tasks else []
+    if work.no_wait and tasks:
+        typer.echo("amlris status --watch shows how it goes; the same command without --no-wait waits and reports")
+        return
     failed = [outcome for outcome in outcomes if not outcome.done]
     if len(failed) < len(opened.plan.runs) or not opened.plan.runs:
         show()
@@ -106,7 +115,11 @@ def _do(opened: Opened, tasks: list[Task], work: WorkOptions) -> list[Outcome]:
     console.print(f"{runs}{then}", highlight=False)
     previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        watch(executor, console)
+        if isinstance(executor, SlurmExecutor):
+            executor.step()
+            announce(console, executor)
+        if not work.no_wait:
+            watch(executor, console)
     except KeyboardInterrupt:
         executor.stop(tell=console.print)
         typer.echo("interrupted; give the same command again to go on from where it stopped", err=True)

@@ -12,6 +12,7 @@ from amlrepro.launch.cluster import ClusterSettings
 from amlrepro.launch.job import Task
 from amlrepro.launch.local import JobProgress, LocalExecutor, Outcome
 from amlrepro.launch.slots import make_slots
+from amlrepro.launch.slurm import SlurmExecutor
 
 EXECUTORS = ("local", "slurm")
 
@@ -57,8 +58,6 @@ def make_executor(name: str, tasks: list[Task], settings: Settings) -> Executor:
     """The executor of that name for some tasks (at least one). Raises `UserError` for an unknown name, missing GPUs, or
     a machine without SLURM."""
     if name == "slurm":
-        from amlrepro.launch.slurm import SlurmExecutor
-
         return SlurmExecutor(tasks, settings.cluster or ClusterSettings(), settings.store)
     if name != "local":
         raise unknown_name("executor", name, EXECUTORS, "--executor")

@@ -7,6 +7,8 @@ from the store; SLURM is asked once a minute, for jobs that it ended before they
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -292,9 +294,10 @@ def submit_array(folder: Path, calls: list[Supervisor], parameters: dict[str, An
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=requeues)
     executor.update_parameters(**parameters)
     try:
-        jobs = executor.submit_array(calls)
+        with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says beside raising it
+            jobs = executor.submit_array(calls)
     except FailedJobError as error:
-        hint = "change the cluster settings (--cluster FILE, --partition, --gres, ...)"
+        hint = "does the cluster answer (sinfo)? else change the cluster settings (--cluster FILE, --partition, --gres, ...)"
         raise UserError("sbatch refuses the jobs", found=str(error).strip(), hint=hint) from None
     for link in folder.glob(".submission_file_*.sh"):
         link.unlink(missing_ok=True)
