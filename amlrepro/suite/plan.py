@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from amlrepro.config import EvalConfig, ProbeConfig, RunConfig
 from amlrepro.suite.cellspec import Operation, Subset
@@ -145,8 +145,8 @@ class Plan:
     """Everything some experiments need in one profile.
 
     source: `synth` or `refer`. data_root: of the real data, None for synthetic. watermark: the result is no evidence
-    about the paper (small models or synthetic data), with the reason. preset: the AML preset. runs: by run id, in
-    the order in which they are first needed.
+    about the paper (small models or synthetic data), with the reason. preset: the AML preset. overrides: `--set` keys.
+    runs: by run id, in the order in which they are first needed.
     """
 
     profile: str
@@ -155,6 +155,7 @@ class Plan:
     preset: str
     seeds: tuple[int, ...]
     watermark: str | None
+    overrides: dict[str, Any] = field(default_factory=dict)
     experiments: list[Experiment] = field(default_factory=list)
     runs: dict[str, PlannedRun] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)

@@ -68,6 +68,7 @@ def build_plan(experiments: Sequence[Experiment], profile: ProfileSpec, inputs: 
         preset=choices.preset,
         seeds=tuple(dict.fromkeys(choices.seeds or profile.seeds)),
         watermark=profile.watermark if on_own_source else profile.real_watermark,
+        overrides=dict(choices.overrides),
         experiments=list(experiments),
     )
     builder = _Builder(plan, profile, inputs, choices)
