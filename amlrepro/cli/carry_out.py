@@ -23,6 +23,8 @@ from amlrepro.launch.job import Task, make_tasks
 from amlrepro.launch.local import Outcome
 from amlrepro.launch.slurm import SlurmExecutor
 from amlrepro.launch.slurm_query import require_slurm
+from amlrepro.suite.cancel import clear_cancel
+from amlrepro.suite.orders import at_work
 from amlrepro.suite.settings import load_settings
 from amlrepro.suite.summary import summarize
 
@@ -91,8 +93,11 @@ def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> No
         if work.executor == "slurm":
             print_submissions(opened, tasks, work.cluster_settings(), summary)
         return
-    _prepare(opened, tasks, wide_console())
-    outcomes = _do(opened, tasks, work) if tasks else []
+    for task in tasks:
+        clear_cancel(task.job.run)  # whoever names a run now wants it
+    with at_work(opened.store, opened.plan):
+        _prepare(opened, tasks, wide_console())
+        outcomes = _do(opened, tasks, work) if tasks else []
     if work.no_wait and tasks:
         typer.echo("amlris status --watch shows how it goes; the same command without --no-wait waits and reports")
         return

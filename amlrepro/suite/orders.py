@@ -25,7 +25,7 @@ from amlrepro.suite.store import Store
 FORMAT = 1
 Need = tuple[str, str]  # run, and what of it: `evals/<id>`, `probes/<id>`, `epochs/<n>`
 _CHOICES = ("profile", "source", "data_root", "preset", "seeds", "watermark", "overrides")
-_KEPT = ("preset", "until", "milestones", "used_by", "refs")  # of a planned run, as they are
+_KEPT = ("preset", "until", "milestones", "refs", "used_by")  # of a planned run, as they are
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,10 @@ class Order:
         config = parse_config(run["config"], self.path)
         evals = [parse_strict(EvalConfig, each, self.path) for each in run["evals"]]
         probes = [parse_strict(ProbeConfig, each, self.path) for each in run["probes"]]
-        kept = {name: tuple(run[name]) if name == "milestones" else run[name] for name in _KEPT}
-        return PlannedRun(config=config, evals=evals, probes=probes, **kept)
+        milestones = tuple(run["milestones"])
+        return PlannedRun(
+            config, run["preset"], run["until"], milestones, evals, probes, run["used_by"], refs=run["refs"]
+        )
 
     def plan(self, run_ids: list[str]) -> Plan:
         """A plan of some of the runs, without tables."""
