@@ -187,21 +187,22 @@ def _take_over(run: RunDir, dead: Owner, me: Owner) -> bool:
 
 def _wait_for_end(run: RunDir, owner: Owner, patience: float, expiry: float) -> bool:
     """True when the lease is given back or its owner is dead, False when the owner lives on."""
-    begin, beat = time.monotonic(), _beat(run)
+    begin, beat = time.monotonic(), last_beat(run)
     while True:
         alive = owner.alive()
         now = read_owner(run)
         if alive is False or now is None or now.token != owner.token:
             return True
         waited = time.monotonic() - begin
-        if alive is None and _beat(run) != beat:
+        if alive is None and last_beat(run) != beat:
             return False
         if waited >= (patience if alive else expiry):
             return not alive
         time.sleep(0.2)
 
 
-def _beat(run: RunDir) -> tuple[int, bytes]:
+def last_beat(run: RunDir) -> tuple[int, bytes]:
+    """When the heartbeat was last renewed, by the file server's clock, and by whom; to be compared for change only."""
     try:
         with run.heartbeat.open("rb") as f:  # opening makes network file systems look again
             return os.fstat(f.fileno()).st_mtime_ns, f.read()
