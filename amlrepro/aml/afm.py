@@ -14,8 +14,8 @@ from torch.nn.functional import interpolate
 
 from amlrepro.aml.draws import uniform
 from amlrepro.aml.registry import Registry
-from amlrepro.config import AFMConfig
 from amlrepro.errors import UserError
+from amlrepro.sections import AFMConfig
 
 Size = tuple[int, int]
 Dropout = Callable[[Tensor, Size, AFMConfig, Sequence[torch.Generator]], Tensor]

@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import Any, get_args
 
 from amlrepro.aml.presets import PRESETS
-from amlrepro.config import AFMConfig, PMMEConfig
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.schema import Strict
+from amlrepro.sections import AFMConfig, PMMEConfig
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from amlrepro.aml.draws import generator_for
 from amlrepro.aml.registry import Registry
-from amlrepro.config import PMMEConfig
+from amlrepro.sections import PMMEConfig
 
 
 class Projection(nn.Module):

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from amlrepro.aml.afm import Size, to_blocks
 from amlrepro.aml.registry import Registry
-from amlrepro.config import PMMEConfig
 from amlrepro.errors import UserError
 from amlrepro.models.contract import Encoded, Output, RISModel
+from amlrepro.sections import PMMEConfig
 
 
 @dataclass

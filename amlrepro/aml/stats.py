@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from amlrepro.aml.afm import Size, to_blocks, to_pixels
-from amlrepro.config import AFMConfig
+from amlrepro.sections import AFMConfig
 
 _BLOCKS = ("images", "blocks", "masked_blocks", "fully_masked", "untouched")
 _SIMILARITY = ("pixels", "weak_pixels", "weak_blocks", "patches", "sum", "squares", "below_0.2", "from_0.5", "from_0.9")

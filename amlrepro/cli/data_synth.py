@@ -25,8 +25,8 @@ def synth(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from amlrepro.config import SynthConfig
     from amlrepro.data.synth import ensure_synth, synth_manifest
+    from amlrepro.sections import SynthConfig
 
     config = SynthConfig(seed=seed, image_size=size, train_images=images, eval_images=eval_images, noise=noise)
     columns = (TextColumn("drawing scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from amlrepro.aml.presets import READINGS
-from amlrepro.config import DEVICES, PROFILES
+from amlrepro.config import PROFILES
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.schema import parse_set
+from amlrepro.sections import DEVICES
 from amlrepro.suite.experiment import Experiment
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from amlrepro.config import ExecConfig
 from amlrepro.errors import UserError
+from amlrepro.sections import ExecConfig
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amlrepro.config import TrainConfig
 from amlrepro.models.contract import RISModel
+from amlrepro.sections import TrainConfig
 
 
 def lr_factor(t: int, total: int, train: TrainConfig) -> float:

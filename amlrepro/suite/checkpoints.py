@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from amlrepro.config import RunConfig, TrainConfig
+from amlrepro.config import RunConfig
 from amlrepro.errors import UserError
 from amlrepro.models.registry import get_spec
+from amlrepro.sections import TrainConfig
 
 
 def length(config: RunConfig) -> int:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from amlrepro.aml.afm import DROPOUTS, apply_mask, block_grid, drop, split_blocks, to_blocks, to_pixels
 from amlrepro.aml.draws import sample_generators
-from amlrepro.config import AFMConfig
 from amlrepro.errors import UserError
+from amlrepro.sections import AFMConfig
 
 SIZE = (448, 448)
 

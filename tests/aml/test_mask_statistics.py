@@ -10,7 +10,7 @@ from amlrepro.aml.draws import sample_generators
 from amlrepro.aml.pmme import PMME
 from amlrepro.aml.projection import build_projection
 from amlrepro.aml.stats import MaskStatistics
-from amlrepro.config import AFMConfig, PMMEConfig
+from amlrepro.sections import AFMConfig, PMMEConfig
 
 
 def test_by_hand() -> None:

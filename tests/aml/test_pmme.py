@@ -8,7 +8,7 @@ import torch
 
 from amlrepro.aml.pmme import PMME, TokenChoice, attention, select_tokens
 from amlrepro.aml.projection import GaussianPair, Projection, TextLinear, build_projection
-from amlrepro.config import PMMEConfig
+from amlrepro.sections import PMMEConfig
 
 
 class Identity(Projection):

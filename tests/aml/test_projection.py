@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from amlrepro.aml.projection import PROJECTIONS, GaussianPair, TextLinear, build_projection
-from amlrepro.config import PMMEConfig
 from amlrepro.errors import UserError
+from amlrepro.sections import PMMEConfig
 
 
 def test_gaussian_entries_have_variance_one_over_dim() -> None:

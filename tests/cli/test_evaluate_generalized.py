@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from amlrepro.cli.main import main
-from amlrepro.config import RunConfig, SynthConfig
+from amlrepro.config import RunConfig
 from amlrepro.data.synth import ensure_synth
 from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.engine import checkpoint
 from amlrepro.metrics.records import Records
 from amlrepro.models import build_model
+from amlrepro.sections import SynthConfig
 
 VOCABULARY = [*SPECIAL, *["the", "left", "right", "red", "green", "blue", "box", "and", "no"]]
 

@@ -11,7 +11,6 @@ import pytest
 from hand_made import HEIGHT, WIDTH, annotation, rectangle, ref_record, write_grefs
 from pycocotools.coco import COCO
 
-from amlrepro.config import SynthConfig
 from amlrepro.data.check import check_root
 from amlrepro.data.digest import available_splits, data_digest, split_counts
 from amlrepro.data.masks import ref_mask, ref_mask_drawn
@@ -19,6 +18,7 @@ from amlrepro.data.refer import load_refer
 from amlrepro.data.stats import root_stats
 from amlrepro.data.synth import ensure_synth, synth_manifest
 from amlrepro.errors import UserError
+from amlrepro.sections import SynthConfig
 
 
 @pytest.fixture

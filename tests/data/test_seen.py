@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from hand_made import annotation, rectangle, ref_record, write_refer
 
-from amlrepro.config import RunConfig, SynthConfig
+from amlrepro.config import RunConfig
 from amlrepro.data import seen
 from amlrepro.data.combined import load_combined
 from amlrepro.data.digest import data_digest
 from amlrepro.data.refer import load_refer, read_refs
 from amlrepro.data.seen import seen_images, training_images
 from amlrepro.data.synth import ensure_synth
+from amlrepro.sections import SynthConfig
 
 MakeConfig = Callable[..., RunConfig]
 

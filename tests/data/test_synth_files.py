@@ -18,12 +18,12 @@ from PIL import Image
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from amlrepro.config import SynthConfig
 from amlrepro.data.synth import ensure_synth, synth_digest, synth_manifest
 from amlrepro.data.synth.draw import render
 from amlrepro.data.synth.outline import mask_polygons
 from amlrepro.data.synth.scene import compose
 from amlrepro.errors import UserError
+from amlrepro.sections import SynthConfig
 
 CONFIG = SynthConfig(train_images=60, eval_images=15)
 TINY = SynthConfig(train_images=20, eval_images=4, image_size=64, seed=5)

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
-from amlrepro.config import SynthConfig
 from amlrepro.data.synth import ensure_synth
+from amlrepro.sections import SynthConfig
 
 OWNERS = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
 NOUNS = {

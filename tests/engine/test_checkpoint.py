@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from tiny_refer import tiny_config
 from torch import nn
 
-from amlrepro.config import TrainConfig
 from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.engine import checkpoint
 from amlrepro.engine.optim import build_optimizer
 from amlrepro.errors import UserError
 from amlrepro.models import build_model, checkpoint_file
+from amlrepro.sections import TrainConfig
 
 WORDS = Tokenizer("words", [*SPECIAL, "red", "box"])
 

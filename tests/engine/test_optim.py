@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from amlrepro.config import TrainConfig
 from amlrepro.engine.optim import build_optimizer, clip_gradients, lr_factor, set_rate
 from amlrepro.models.contract import ParameterGroup, RISModel
 from amlrepro.models.detris.spec import SPEC as DETRIS
 from amlrepro.models.rela.spec import SPEC as RELA
 from amlrepro.schema import parse_strict
+from amlrepro.sections import TrainConfig
 
 # Observed by running the official CARIS code: T = 132,500, base rate 1e-4, warm-up 1500 from ratio 1e-3.
 OFFICIAL = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiny_refer import AML, make_grefs, make_refer, method_config, tiny_config
 
 from amlrepro.aml.masking import ForwardOnly
-from amlrepro.config import AFMConfig, EvalConfig, PMMEConfig, ProbeConfig, RunConfig
+from amlrepro.config import EvalConfig, ProbeConfig, RunConfig
 from amlrepro.data.batch import Batch
 from amlrepro.data.loader import Sample, open_evaluation
 from amlrepro.engine.checkpoint import load_for_evaluation, read, weights_digest
@@ -26,6 +26,7 @@ from amlrepro.metrics.alignment import PatchScores, statistics
 from amlrepro.metrics.probes import read_probe, read_record
 from amlrepro.models.registry import get_spec
 from amlrepro.rundir import RunDir
+from amlrepro.sections import AFMConfig, PMMEConfig
 
 SHORT: dict[str, Any] = {"train.horizon": 1, "exec.validate_at": (), "exec.milestones": (0,)}
 WIDE: dict[str, Any] = {"model.options": {"text_width": 32}}  # text as wide as the deepest map

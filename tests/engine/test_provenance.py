@@ -11,11 +11,11 @@ import torch
 from tiny_refer import tiny_config
 
 import amlrepro
-from amlrepro.config import ExecConfig
 from amlrepro.engine import provenance
 from amlrepro.engine.numerics import choose_precision, seed_for, seed_torch, set_up_process
 from amlrepro.errors import UserError
 from amlrepro.rundir import RunDir
+from amlrepro.sections import ExecConfig
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from amlrepro.config import RunConfig, TrainConfig
+from amlrepro.config import RunConfig
 from amlrepro.errors import UserError
 from amlrepro.models import build_model, load_official
 from amlrepro.models.contract import Output
@@ -17,6 +17,7 @@ from amlrepro.models.detris.model import DETRIS
 from amlrepro.models.detris.official import to_official
 from amlrepro.models.detris.spec import SIZES, SPEC, DetrisOptions
 from amlrepro.schema import parse_strict
+from amlrepro.sections import TrainConfig
 
 # Sizes that leave no trace in the tensors.
 UNTOLD: dict[str, Any] = {

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from amlrepro.aml.strategies import build_strategy
-from amlrepro.config import RunConfig, TrainConfig
+from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
 from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.errors import UserError
@@ -22,6 +22,7 @@ from amlrepro.models.rela.model import ReLA, RelaOutput, minimap_target
 from amlrepro.models.rela.official import to_official
 from amlrepro.models.rela.spec import PERIOD, SIZES, SPEC, RelaOptions
 from amlrepro.schema import parse_strict
+from amlrepro.sections import TrainConfig
 
 UNTOLD: dict[str, Any] = {"groups": 8, "decoder_heads": 4}  # sizes that leave no trace in the tensors
 

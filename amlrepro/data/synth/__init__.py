@@ -10,10 +10,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from amlrepro.config import VERSIONS, SynthConfig
+from amlrepro.config import VERSIONS
 from amlrepro.errors import UserError
 from amlrepro.files import canonical_hash, disk_errors, read_json, sha256_file, write_json
 from amlrepro.schema import parse_strict
+from amlrepro.sections import SynthConfig
 
 MANIFEST = "synth.json"
 IMAGES = Path("images", "train2014")

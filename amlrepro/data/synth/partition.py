@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from amlrepro.config import SynthConfig
 from amlrepro.data.synth.scene import Focus, Kind
+from amlrepro.sections import SynthConfig
 
 UNC_FOCUS: dict[str, Focus] = {"train": "any", "val": "any", "testA": "person", "testB": "other"}
 SHARED_TRAIN = 0.25  # of RefCOCOg's train pictures are RefCOCO train pictures

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from amlrepro.config import SynthConfig
 from amlrepro.data.synth.draw import Picture, render
 from amlrepro.data.synth.outline import mask_polygons
 from amlrepro.data.synth.partition import PicturePlan
 from amlrepro.data.synth.scene import Focus, SceneObject, compose
 from amlrepro.data.synth.sentences import absent, describe, several
 from amlrepro.data.synth.words import CLASSES
+from amlrepro.sections import SynthConfig
 
 ATTEMPTS = 200
 SEEN = 0.4  # every object shows at least this share of itself; a referent at least REFERENT_SEEN

@@ -16,7 +16,7 @@ from torch import Tensor
 from amlrepro.aml.afm import Size, drop, to_blocks
 from amlrepro.aml.draws import sample_generators
 from amlrepro.aml.masking import ForwardOnly
-from amlrepro.config import AFMConfig, ProbeConfig
+from amlrepro.config import ProbeConfig
 from amlrepro.data.batch import EvalBatch
 from amlrepro.data.loader import EvaluationData
 from amlrepro.engine.evaluate import Watch
@@ -31,6 +31,7 @@ from amlrepro.engine.probes.subject import (
     sample_keys,
 )
 from amlrepro.metrics.alignment import TAUS, PatchScores, hundredths
+from amlrepro.sections import AFMConfig
 
 
 def measure_alignment(subject: Subject, probe: ProbeConfig, watch: Watch | None = None) -> PatchScores:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from amlrepro.aml.masking import ForwardOnly
-from amlrepro.config import AFMConfig, EvalConfig, PMMEConfig, ProbeConfig, RunConfig
+from amlrepro.config import EvalConfig, ProbeConfig, RunConfig
 from amlrepro.data.batch import EvalBatch
 from amlrepro.data.loader import EvaluationData, Sample, open_evaluation
 from amlrepro.data.order import hash_integers
@@ -22,6 +22,7 @@ from amlrepro.errors import UserError
 from amlrepro.models.contract import Encoded, RISModel
 from amlrepro.models.registry import get_spec
 from amlrepro.rundir import RunDir
+from amlrepro.sections import AFMConfig, PMMEConfig
 
 PAIRS = 1552  # 97 batches of 16 (Q32)
 DRAW_SEED = 1552  # of the drawn pairs: one for all runs, so that they are all measured on the same

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from amlrepro.config import IntTuple, RunConfig
+from amlrepro.config import RunConfig
 from amlrepro.errors import UserError
 from amlrepro.models.backbones.locate import NeededWeights
 from amlrepro.models.spec import ModelSpec, Protocol
 from amlrepro.schema import Strict
+from amlrepro.sections import IntTuple
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]

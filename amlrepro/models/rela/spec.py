@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from amlrepro.config import IntTuple, RunConfig
+from amlrepro.config import RunConfig
 from amlrepro.models.backbones.locate import NeededWeights, needed_bert, needed_swin
 from amlrepro.models.spec import ModelSpec, Protocol
 from amlrepro.schema import Strict
+from amlrepro.sections import IntTuple
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
