@@ -17,8 +17,9 @@ from amlrepro.sections import DEVICES
 from amlrepro.suite.experiment import Experiment
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
-from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.planner import build_plan
 from amlrepro.suite.profile import ProfileSpec, load_profile
+from amlrepro.suite.rows import Choices
 from amlrepro.suite.settings import find_data_root, load_settings, no_data_root
 from amlrepro.suite.store import Store
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from amlrepro.aml.presets import READINGS, describe
 from amlrepro.config import EvalConfig, RunConfig
@@ -16,7 +14,7 @@ from amlrepro.models.registry import get_spec
 from amlrepro.suite.cellspec import CellSpec, ProbeSpec, Subset
 from amlrepro.suite.checkpoints import checkpoint_name, epoch_of, length
 from amlrepro.suite.cost import evaluation_hours, probe_hours, training_hours, validation_hours
-from amlrepro.suite.experiment import AML, OWN, Block, Experiment, LanguageCheck, RowSpec, load_shipped
+from amlrepro.suite.experiment import Block, Experiment, LanguageCheck, RowSpec, load_shipped
 from amlrepro.suite.figures import FigureSpec, GalleryFigure, HistogramFigure, MapsFigure
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.pairing import why_untrainable
@@ -34,22 +32,14 @@ from amlrepro.suite.plan import (
 )
 from amlrepro.suite.printed import PrintedColumn
 from amlrepro.suite.probing import resolve_probe
-from amlrepro.suite.profile import ProfileSpec, check_overrides, resolve
+from amlrepro.suite.profile import ProfileSpec, check_overrides
+from amlrepro.suite.rows import Choices, Rows, trained_on
 from amlrepro.suite.weights import check_weight_files
 
 FORMULAS: dict[str, Callable[[RunConfig], float]] = {
     "jl_error": lambda config: jl_error(config.pmme.dim),
     "batch_size": lambda config: float(config.train.batch),
 }
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a command chose beyond the experiments: seeds (None: the profile's), the AML preset, `--set` keys."""
-
-    seeds: tuple[int, ...] | None = None
-    preset: str = "inferred"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_plan(experiments: Sequence[Experiment], profile: ProfileSpec, inputs: Inputs, choices: Choices) -> Plan:
@@ -90,7 +80,7 @@ class _Builder:
         self.profile = profile
         self.inputs = inputs
         self.choices = choices
-        self.configs: dict[tuple[object, ...], RunConfig] = {}
+        self.rows = Rows(profile, inputs, choices)
         self.planned: dict[int, PlannedRun] = {}  # by identity of the configuration, each of which is made once
         self.asked: set[tuple[str, EvalConfig]] = set()  # evaluations that are in their run already
         self.scored: dict[str, set[int]] = {}  # by run: epochs whose weights are evaluated or probed
@@ -112,7 +102,7 @@ class _Builder:
             for row, train, checkpoint in _weights_of(experiment):
                 if self.inputs.reason(train, "train") is None:
                     for seed in self.plan.seeds:
-                        config = self._config(row, train, seed)
+                        config = self.rows.config(row, train, seed)
                         self.kept.setdefault(config.run_id, set()).add(epoch_of(config, checkpoint))
 
     def finish(self) -> None:
@@ -149,17 +139,17 @@ class _Builder:
         metric = str(spec.metric) if spec.probe is None and spec.history is None else column.metric
         if spec.derive is not None:
             parts = tuple((p.block or names[1], p.row or names[2], p.column or names[3]) for p in spec.derive.of)
-            return Cell(*names, metric, "derived", parts=parts, preset=self._preset(row), op=spec.derive.op)
+            return Cell(*names, metric, "derived", parts=parts, preset=self.rows.method(row), op=spec.derive.op)
         dataset = str(spec.dataset)
         if spec.formula is not None:
-            config = self._config(row, self._train(row, dataset), self.plan.seeds[0])
+            config = self.rows.config(row, trained_on(row, dataset), self.plan.seeds[0])
             value = FORMULAS[spec.formula](config)
             return Cell(*names, column.metric, "formula", preset=describe(config), value=value)
         reason = self._unusable(row, spec)
         if reason is None:
             runs, reason = self._runs(row, dataset, "/".join(names[:3]), spec)
         if reason is not None:
-            return Cell(*names, metric, "unavailable", preset=self._preset(row), reason=reason)
+            return Cell(*names, metric, "unavailable", preset=self.rows.method(row), reason=reason)
         requests = tuple(self._ask(run, row, spec) for run in runs)
         kind: CellKind = "measured"
         if spec.probe is not None or spec.history is not None:
@@ -190,7 +180,7 @@ class _Builder:
         method = None
         if spec.method is not None or spec.set:
             measuring = row if spec.method is None else row.model_copy(update={"preset": spec.method})
-            method = self._config(measuring, run.config.data.train, run.config.seed).with_changes(spec.set)
+            method = self.rows.config(measuring, run.config.data.train, run.config.seed).with_changes(spec.set)
         probe = resolve_probe(
             spec, run.config, method, checkpoint, self.inputs, self.profile.scale.get("probe.steps", 1.0)
         )
@@ -237,7 +227,7 @@ class _Builder:
         requests: dict[str, tuple[ProbeRequest, ...]] = {}
         if isinstance(spec, GalleryFigure):
             reason = self.inputs.reason(spec.dataset, spec.split)
-            config = None if reason else self._config(RowSpec(), spec.dataset, self.plan.seeds[0])
+            config = None if reason else self.rows.config(RowSpec(), spec.dataset, self.plan.seeds[0])
             return PlannedFigure(experiment.id, spec, config=config, reason=reason)
         if isinstance(spec, HistogramFigure):
             for key in spec.rows:
@@ -263,11 +253,11 @@ class _Builder:
 
     def _runs(self, row: RowSpec, dataset: str, user: str, spec: CellSpec) -> tuple[list[PlannedRun], str | None]:
         """The runs (one a seed) of a row for a cell's data set, or none and the reason."""
-        train = self._train(row, dataset)
+        train = trained_on(row, dataset)
         reason = self.inputs.reason(train, "train")
         if reason:
             return [], reason
-        configs = [self._config(row, train, seed) for seed in self.plan.seeds]
+        configs = [self.rows.config(row, train, seed) for seed in self.plan.seeds]
         epoch, longest = epoch_of(configs[0], str(spec.checkpoint)), length(configs[0])
         untrained = spec.probe is not None and spec.probe.kind == "cost"
         reason = why_untrainable(configs[0])
@@ -284,39 +274,12 @@ class _Builder:
                 run.used_by.append(user)
         return runs, None
 
-    def _train(self, row: RowSpec, dataset: str) -> str:
-        return dataset if row.train == OWN else row.train
-
     def _run(self, config: RunConfig) -> PlannedRun:
         if id(config) not in self.planned:
             refs = self.inputs.train_refs(config.data.train, config.data.split_by)
             run = PlannedRun(config, describe(config), config.train.horizon, refs=refs)
             self.planned[id(config)] = self.plan.runs.setdefault(run.run_id, run)
         return self.planned[id(config)]
-
-    def _config(self, row: RowSpec, train: str, seed: int) -> RunConfig:
-        """A row's configuration on a training set, digests included; each is made once."""
-        preset = self.choices.preset if row.preset == AML else row.preset
-        key = (row.model, preset, repr(sorted(row.set.items())), repr(sorted(row.scaled.items())), train, seed)
-        if key not in self.configs:
-            config = resolve(
-                self.profile,
-                row.model,
-                preset,
-                train,
-                seed,
-                source=self.inputs.source,
-                row={**row.set, **self._scaled(row)},
-                overrides=self.choices.overrides,
-                execution=self.inputs.execution(row.model),
-            )
-            self.configs[key] = self.inputs.complete(config)
-        return self.configs[key]
-
-    def _scaled(self, row: RowSpec) -> dict[str, float]:
-        """The row's `scaled` numbers in this profile's size; whole ones stay whole."""
-        sizes = {key: value * self.profile.scale.get(key, 1.0) for key, value in row.scaled.items()}
-        return {key: int(value) if value == int(value) else value for key, value in sizes.items()}
 
     def _request(self, run: PlannedRun, spec: CellSpec, text: str = "own") -> Request:
         evaluation = EvalConfig.model_validate(
@@ -336,10 +299,6 @@ class _Builder:
             run.evals.append(evaluation)
         return Request(run.run_id, evaluation)
 
-    def _preset(self, row: RowSpec) -> str:
-        """The preset as written on cells for which there is no single run."""
-        return describe(self._config(row, "refcoco" if row.train == OWN else row.train, 0))
-
 
 def _weights_of(experiment: Experiment) -> Iterable[tuple[RowSpec, str, str]]:
     """Row, training data and checkpoint of all weights that an experiment evaluates or probes."""
@@ -348,9 +307,9 @@ def _weights_of(experiment: Experiment) -> Iterable[tuple[RowSpec, str, str]]:
             trained = cell.derive is None and cell.formula is None and cell.history is None
             if trained and (cell.probe is None or cell.probe.kind != "cost"):
                 dataset = str(cell.dataset)
-                yield row, dataset if row.train == OWN else row.train, str(cell.checkpoint)
+                yield row, trained_on(row, dataset), str(cell.checkpoint)
     for figure in experiment.figures:
         if isinstance(figure, MapsFigure):
             for key in figure.rows:
                 row = experiment.block(figure.block).rows[key]
-                yield row, str(figure.probe.dataset) if row.train == OWN else row.train, figure.checkpoint
+                yield row, trained_on(row, str(figure.probe.dataset)), figure.checkpoint

@@ -29,9 +29,10 @@ from amlrepro.report.api import report
 from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan, PlannedRun
-from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.planner import build_plan
 from amlrepro.suite.profile import load_profile
 from amlrepro.suite.robustness import parse_method, robustness_experiment
+from amlrepro.suite.rows import Choices
 from amlrepro.suite.store import Store
 
 SAMPLES, IMAGES = 24, 8

@@ -18,9 +18,10 @@ from amlrepro.report.export import csv_text, json_value
 from amlrepro.report.tabledata import TableData, build_table
 from amlrepro.suite.experiment import Block, Experiment, experiment_names
 from amlrepro.suite.inputs import Inputs
-from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.planner import build_plan
 from amlrepro.suite.printed import load_all_printed, tables_path
 from amlrepro.suite.profile import load_profile
+from amlrepro.suite.rows import Choices
 from amlrepro.suite.store import Store
 
 KEYS = list(load_all_printed())

@@ -14,8 +14,9 @@ from amlrepro.report.figures.data import CurvesData, GridData
 from amlrepro.report.figures.recipe import NotThereError, Origin
 from amlrepro.suite.ablation import Sweep, ablation_experiment
 from amlrepro.suite.inputs import Inputs
-from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.planner import build_plan
 from amlrepro.suite.profile import load_profile
+from amlrepro.suite.rows import Choices
 from amlrepro.suite.store import Store
 
 

@@ -12,8 +12,9 @@ from amlrepro.suite.experiment import Experiment, load_experiment
 from amlrepro.suite.figures import GridFigure, SweepFigure
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
-from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.planner import build_plan
 from amlrepro.suite.profile import load_profile
+from amlrepro.suite.rows import Choices
 
 
 def sweep(name: str, *values: str) -> Sweep:

@@ -11,9 +11,10 @@ from amlrepro.errors import UserError
 from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
-from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.planner import build_plan
 from amlrepro.suite.printed import load_all_printed
 from amlrepro.suite.profile import load_profile, resolve
+from amlrepro.suite.rows import Choices
 from amlrepro.suite.store import Store
 from amlrepro.suite.summary import summarize
 

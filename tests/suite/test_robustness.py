@@ -9,9 +9,10 @@ from amlrepro.perturb.specs import SEVEN
 from amlrepro.suite.experiment import Experiment, load_experiment
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
-from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.planner import build_plan
 from amlrepro.suite.profile import load_profile
 from amlrepro.suite.robustness import parse_method, robustness_experiment
+from amlrepro.suite.rows import Choices
 from amlrepro.suite.scored import may_leak
 
 SPLITS = [("refcoco", "val"), ("refcocog", "val")]
