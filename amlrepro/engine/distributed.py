@@ -8,11 +8,13 @@ the environment that torchrun defines: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import re
+import signal
 import socket
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -25,6 +27,7 @@ from torch.distributed.rendezvous import rendezvous
 from amlrepro.aml.strategies import Strategy
 from amlrepro.data.batch import Batch
 from amlrepro.engine.numerics import choose_device
+from amlrepro.engine.peers import HEARSAY_SECONDS, Ended, PeerFailed, Peers, Word
 from amlrepro.errors import UserError
 from amlrepro.models.contract import RISModel
 
@@ -33,11 +36,7 @@ ValueT = TypeVar("ValueT")
 STORE_FD = "AMLRIS_STORE_FD"  # an open socket that listens at MASTER_PORT, so that no other process can take the port
 JOIN = timedelta(minutes=10)  # from the first process's start to the last one's
 PATIENCE = timedelta(minutes=30)  # for one exchange; the longest wait is for a checkpoint that the main process writes
-FAILURE = "failure"
-
-
-class PeerFailed(Exception):
-    """Another process of the same run ended first; the message says which and why."""
+_LOST_CONTACT = re.compile(r"connection (closed|reset|refused)|broken pipe|socket|gloo|nccl", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,6 @@ class World:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    _store: list[c10d.Store] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> World:
@@ -80,11 +78,12 @@ class World:
         return self.rank == 0
 
     @contextlib.contextmanager
-    def joined(self, device: str, backend: str | None = None) -> Iterator[None]:
+    def joined(self, device: str, ended: Ended, backend: str | None = None) -> Iterator[None]:
         """In touch with the others: by NCCL on GPUs (device as in `exec.device`), by Gloo otherwise.
 
         When any process fails all of them end, with the reason of the first: its `UserError`, `SystemExit` where it was
-        asked to end, else `PeerFailed`. Raises `UserError` when processes have no GPU each.
+        asked to end, else `PeerFailed`. Where that cannot be raised, since this process is waiting in a library,
+        `ended` is called from a thread and must end it. Raises `UserError` when processes have no GPU each.
         """
         if self.alone:
             yield
@@ -92,19 +91,19 @@ class World:
         on_gpu = choose_device(device) != "cpu"
         if on_gpu:
             torch.cuda.set_device(self._gpu())
-        self._store.append(self._meet())
+        store = self._meet()
+        peers = Peers(self.rank, self.size, ended)
         backends = backend or ("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
         try:
-            dist.init_process_group(
-                backends, store=self._store[0], rank=self.rank, world_size=self.size, timeout=PATIENCE
-            )
+            dist.init_process_group(backends, store=store, rank=self.rank, world_size=self.size, timeout=PATIENCE)
+            peers.start()
             yield
             self.wait()
         except BaseException as error:
-            self._blame(error)
+            self._explain(error, peers)
             raise
+        peers.stop()
         dist.destroy_process_group()  # not after a failure: it would wait for the others
-        self._store.clear()
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a scalar over processes; nothing waits for the device."""
@@ -161,14 +160,17 @@ class World:
         """
         if self.alone:
             return step
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         replica: Any = nn.parallel.DistributedDataParallel
-        out: nn.Module = replica(
-            step,
-            broadcast_buffers=False,  # each process sums its own statistics; those of batch norm are equal
-            gradient_as_bucket_view=True,
-            find_unused_parameters=fixed_order,  # buckets are then those made at the start
-            static_graph=not fixed_order,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*broadcast_buffers.*", FutureWarning)  # newer releases rename it
+            out: nn.Module = replica(
+                step,
+                broadcast_buffers=False,  # each process sums its own statistics; those of batch norm are equal
+                gradient_as_bucket_view=True,
+                find_unused_parameters=fixed_order,  # buckets are then those made at the start
+                static_graph=not fixed_order,
+            )
         return out
 
     def described(self, device: str) -> dict[str, Any]:
@@ -215,22 +217,24 @@ class World:
             store = next(iter(rendezvous("env://", self.rank, self.size, timeout=JOIN)))[0]
         return store
 
-    def _blame(self, error: BaseException) -> None:
-        """Raise what the first process to fail told, unless that is this one or has an answer of its own."""
-        kind = "user" if isinstance(error, UserError) else "asked" if _asked(error) else "crash"
-        reason = str(error) if kind == "user" else f"process {self.rank}: {type(error).__name__}: {error}"
-        told = json.dumps({"rank": self.rank, "kind": kind, "reason": reason})
-        try:
-            first = json.loads(self._store[0].compare_set(FAILURE, "", told))
-        except (RuntimeError, ValueError):  # the main process holds the store, and has left
-            return
-        if first["rank"] == self.rank or kind != "crash":
-            return
-        if first["kind"] == "user":
-            raise UserError(first["reason"]) from error
-        if first["kind"] == "asked":
-            raise SystemExit(143) from error
-        raise PeerFailed(first["reason"]) from error
+    def _explain(self, error: BaseException, peers: Peers) -> None:
+        """Tell the others why this process ends; if it is since it lost one of them, raise that one's reason."""
+        if isinstance(error, RuntimeError) and _LOST_CONTACT.search(f"{type(error).__name__} {error}"):
+            raise _as_error(peers.heard(HEARSAY_SECONDS)) from None
+        if isinstance(error, UserError):
+            peers.tell(Word(self.rank, "user", str(error)))
+        elif isinstance(error, (SystemExit, KeyboardInterrupt)):
+            peers.tell(Word(self.rank, "asked", f"process {self.rank} was asked to end"))
+        else:
+            peers.tell(Word(self.rank, "crash", f"process {self.rank}: {type(error).__name__}: {error}"))
+
+
+def _as_error(word: Word | None) -> BaseException:
+    if word is None:
+        return PeerFailed("another process of this run ended without a word; it may have been killed")
+    if word.kind == "user":
+        return UserError(word.reason)
+    return SystemExit(128 + signal.SIGTERM) if word.kind == "asked" else PeerFailed(word.reason)
 
 
 ALONE = World()
@@ -252,7 +256,3 @@ class TrainingStep(nn.Module):
         """The strategy's loss on a batch."""
         loss = self.strategy.losses(self.model, batch)["loss"]
         return loss if self._per_sample is None else loss * (self._per_sample * len(batch.image))
-
-
-def _asked(error: BaseException) -> bool:
-    return isinstance(error, (SystemExit, KeyboardInterrupt))

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from amlrepro.engine.peers import PeerFailed
 from amlrepro.errors import UserError
 from amlrepro.launch.job import CRASHED, DONE, HELD, USER_ERROR, Job, read_job
 from amlrepro.rundir import RunDir, State
 from amlrepro.suite.lease import LeaseHeld, acquire
 from amlrepro.suite.store import discard
+
+if TYPE_CHECKING:
+    from amlrepro.engine.distributed import World
+    from amlrepro.engine.peers import Word
 
 PARENT = "AMLRIS_PARENT"
 PROGRESS_SECONDS = 2.0
@@ -25,14 +32,20 @@ PROGRESS_SECONDS = 2.0
 def main(arguments: list[str]) -> int:
     """Do a job; returns the exit code: 0 done, 2 a user error, 75 another process is at it, 1 a crash.
 
-    SIGTERM ends it with 143 after saving; the same job then goes on from there.
+    SIGTERM ends it with 143 after saving; the same job then goes on from there. Where torchrun's environment names
+    several processes, all of them are given the same job: they train and evaluate together, and the first one has the
+    lease and writes.
     """
     signal.signal(signal.SIGTERM, _terminate)
     job = read_job(Path(arguments[0]))
-    parent = os.environ.get(PARENT)
+    parent = int(os.environ[PARENT]) if os.environ.get(PARENT) else None
     try:
-        with acquire(job.run, _lost, watch_parent=int(parent) if parent else None):
-            return _guarded(job)
+        world = _world()
+        if world is not None and not world.is_main:
+            threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+            return _help(job, world)
+        with acquire(job.run, _lost, watch_parent=parent):
+            return _guarded(job, world)
     except LeaseHeld as error:
         print(f"error: {error}", file=sys.stderr)
         return HELD
@@ -41,17 +54,26 @@ def main(arguments: list[str]) -> int:
         return USER_ERROR
 
 
-def _guarded(job: Job) -> int:
+def _world() -> World | None:
+    """This process among several; None when it is alone."""
+    if "WORLD_SIZE" not in os.environ:
+        return None
+    from amlrepro.engine.distributed import World
+
+    world = World.from_environment()
+    return None if world.alone else world
+
+
+def _guarded(job: Job, world: World | None) -> int:
     """Do the job and leave its outcome in `state.json`."""
     try:
-        _work(job)
+        _work(job, world)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         _mark(job.run, "failed", reason=str(error))
         return USER_ERROR
     except Exception as error:
-        traceback.print_exc()
-        _mark(job.run, "failed", reason=f"{type(error).__name__}: {error}")
+        _mark(job.run, "failed", reason=_told(error))
         return CRASHED
     except (SystemExit, KeyboardInterrupt):
         _mark(job.run, "preempted")
@@ -60,24 +82,81 @@ def _guarded(job: Job) -> int:
     return DONE
 
 
-def _work(job: Job) -> None:
+def _help(job: Job, world: World) -> int:
+    """Do a share of the job beside the process that writes."""
+    try:
+        _share(job, world)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except Exception as error:
+        _told(error)
+        return CRASHED
+    return DONE
+
+
+def _told(error: Exception) -> str:
+    """The reason of a crash; its traceback goes to the log, unless it is another process's."""
+    if isinstance(error, PeerFailed):
+        print(f"error: {error}", file=sys.stderr)
+        return str(error)
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _work(job: Job, world: World | None) -> None:
     if job.fresh:
         discard(job.run)
-    if job.train:
-        from amlrepro.engine.train import train
-
-        train(job.config, job.run)
+    _share(job, world)
     total = len(job.evals) + len(job.probes)
-    for number, evaluation in enumerate(job.evals):
-        from amlrepro.engine.evaluate import evaluate_run
-
-        _mark(job.run, "running", evaluation={"done": number, "total": total})
-        evaluate_run(job.run, job.config, evaluation, _watch(job.run, number, total))
     for number, probe in enumerate(job.probes, len(job.evals)):
         from amlrepro.engine.probes import run_probe
 
         _mark(job.run, "running", evaluation={"done": number, "total": total})
         run_probe(job.run, job.config, probe, _watch(job.run, number, total))
+
+
+def _share(job: Job, world: World | None) -> None:
+    """Training and evaluations, which several processes do together; what follows is for one."""
+    if not (job.train or job.evals):
+        return
+    from amlrepro.engine.distributed import ALONE
+
+    world = world or ALONE
+    with world.joined(job.config.exec.device, partial(_left_alone, job, world)):
+        _train_and_evaluate(job, world)
+
+
+def _train_and_evaluate(job: Job, world: World) -> None:
+    if job.train:
+        from amlrepro.engine.train import train
+
+        train(job.config, job.run, world=world)
+    total = len(job.evals) + len(job.probes)
+    for number, evaluation in enumerate(job.evals):
+        from amlrepro.engine.evaluate import evaluate_run
+
+        if world.is_main:
+            _mark(job.run, "running", evaluation={"done": number, "total": total})
+        watch = _watch(job.run, number, total) if world.is_main else None
+        evaluate_run(job.run, job.config, evaluation, watch, world)
+
+
+def _left_alone(job: Job, world: World, word: Word) -> None:
+    """Another process has failed while this one is waiting for it in a library, out of reach of exceptions."""
+    print(f"error: {word.reason}", file=sys.stderr, flush=True)
+    if world.is_main:
+        _mark(job.run, "failed", reason=word.reason)
+    os._exit(USER_ERROR if word.kind == "user" else CRASHED)
+
+
+def _watch_parent(parent: int | None) -> None:
+    """End this process when the one that started it is gone; the lease does so for the one that has it."""
+    while parent is not None:
+        if os.getppid() != parent:
+            _lost("the process that started this one is gone")
+            return
+        time.sleep(1.0)
 
 
 def _watch(run: RunDir, number: int, total: int) -> Callable[[int, int], None]:

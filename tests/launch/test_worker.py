@@ -23,12 +23,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the worker asked for, in order."""
     made: list[str] = []
 
-    def train_run(config: RunConfig, run: RunDir) -> None:
+    def train_run(config: RunConfig, run: RunDir, **_: object) -> None:
         assert read_owner(run) is not None
         made.append(f"train {config.run_id}")
         run.write_state("done", epoch=50)
 
-    def evaluate_run(run: RunDir, config: RunConfig, evaluation: EvalConfig, watch: Any) -> None:
+    def evaluate_run(run: RunDir, config: RunConfig, evaluation: EvalConfig, watch: Any, world: Any) -> None:
         assert run.read_state()["state"] == "running"
         made.append(f"evaluate {evaluation.split}")
 
@@ -79,7 +79,7 @@ def test_force_deletes_what_was_there(tmp_path: Path, calls: list[str]) -> None:
 def test_failures_leave_their_reason(
     tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, reason: str
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(train, "train", fail)
