@@ -10,14 +10,17 @@ import typer
 from amlrepro.cli.ablate import ablate
 from amlrepro.cli.arguments import join_lists
 from amlrepro.cli.bench import bench
+from amlrepro.cli.cancel import cancel
 from amlrepro.cli.data import app as data_app
 from amlrepro.cli.evaluate import evaluate
+from amlrepro.cli.logs import logs
 from amlrepro.cli.plan import plan
 from amlrepro.cli.predict import predict
 from amlrepro.cli.report import report
+from amlrepro.cli.retry import retry
 from amlrepro.cli.robustness import robustness
 from amlrepro.cli.run import run
-from amlrepro.cli.status import logs, status
+from amlrepro.cli.status import status
 from amlrepro.cli.weights import app as weights_app
 from amlrepro.errors import UserError
 
@@ -30,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for _command in (run, ablate, plan, status, logs, report, robustness, evaluate, predict, bench):
+for _command in (run, ablate, plan, status, logs, cancel, retry, report, robustness, evaluate, predict, bench):
     app.command()(_command)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")

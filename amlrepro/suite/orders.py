@@ -130,7 +130,8 @@ def read_orders(store: Store) -> list[Order]:
 
 @contextlib.contextmanager
 def at_work(store: Store, plan: Plan) -> Iterator[None]:
-    """Keep the order of a plan, signed by this process for as long as it is at work."""
+    """Keep the order of a plan, signed by this process for as long as it is at work. One without experiments only
+    repeats others' and is not kept longer."""
     order = order_of(plan)
     ids = [each["id"] for each in order.values["experiments"]]
     choices = [order.values[name] for name in _CHOICES if name != "watermark"]
@@ -141,7 +142,10 @@ def at_work(store: Store, plan: Plan) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(UserError):  # a full disk has been told already
-            write_json(path, order.values)
+            if ids:
+                write_json(path, order.values)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def orders_folder(store: Store) -> Path:

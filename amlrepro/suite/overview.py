@@ -33,7 +33,8 @@ class RunView:
     state: one of `STATES`. phase: of a running one: starting, training, evaluating. until: epochs it is to have, None
     where nothing says so. fraction: of the phase, 0 to 1. eta_s: seconds of training left. evals, probes: how many are
     there, and how many are asked for. failure: `failure` of `state.json`. job_id: of SLURM. cancelling: it is asked to
-    end and has not yet. stale: made by an older version of a component.
+    end and has not yet. expected: a launcher that was asked for it is at work. stale: made by an older version of a
+    component.
     """
 
     profile: str
@@ -54,6 +55,7 @@ class RunView:
     failure: dict[str, Any] = field(default_factory=dict)
     job_id: str | None = None
     cancelling: bool = False
+    expected: bool = False
     stale: bool = False
 
 
@@ -131,15 +133,22 @@ class _Folder:
 
 
 def look(
-    store: Store, orders: Sequence[Order] | None = None, experiments: Sequence[str] = (), pulse: Pulse | None = None
+    store: Store,
+    orders: Sequence[Order] | None = None,
+    experiments: Sequence[str] = (),
+    run_ids: Sequence[str] | None = None,
+    pulse: Pulse | None = None,
 ) -> Overview:
-    """How a store stands. orders: None for those in it. experiments: only these, and their runs."""
+    """How a store stands. orders: None for those in it. experiments: only these, and their runs. run_ids: only these.
+
+    pulse: of an observer that looks again and again, to find dead owners on other hosts.
+    """
     known = read_orders(store) if orders is None else list(orders)
-    chosen = _latest(known, experiments)
+    chosen = _latest(known, experiments) if run_ids is None else []
     ordered = _asked(known)
     if experiments:
         run_ids = list(dict.fromkeys(run for order, name in chosen for run in order.runs_of(name)))
-    else:
+    elif run_ids is None:
         run_ids = list(dict.fromkeys([*ordered, *_names(store.folder / "runs")]))
     folders = {run_id: _folder(store.run(run_id), ordered.get(run_id)) for run_id in run_ids}
     waited_for = {run_id for order in known if order.active for run_id in order.run_ids}
@@ -228,6 +237,7 @@ def _view(profile: str, folder: _Folder, waited_for: bool, fresh: bool, pulse: P
         failure=dict(values.get("failure") or {}) if state == "failed" else {},
         job_id=queued.get("job_id") if state in AT_WORK else None,
         cancelling=cancel and state == "running",
+        expected=waited_for,
         stale=not fresh and is_stale(run),
     )
 

@@ -1,0 +1,210 @@
+"""What `amlris status` shows of a store, as tables and lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from amlrepro.launch.failures import CAUSES, REMEDIES, Cause, classify
+from amlrepro.suite.overview import STATES, ExperimentView, Overview, RunView
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+STYLES = {"running": "cyan", "failed": "red", "interrupted": "yellow", "preempted": "yellow", "done": "green"}
+NARROW = 110  # columns of a terminal with no room for bars
+FEW_RUNS = 40  # as many are listed in any case
+NAMED = 6  # runs of a group of failures that are named
+REASONS = 3
+MANY_SEEDS = 5
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Runs that failed for one cause. reasons: the first line of each different one."""
+
+    cause: Cause
+    remedy: str
+    run_ids: tuple[str, ...]
+    reasons: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+def failure_groups(runs: Sequence[RunView]) -> list[FailureGroup]:
+    """Failed runs by cause, the most frequent first."""
+    groups: dict[Cause, list[RunView]] = {}
+    for run in runs:
+        if run.state == "failed":
+            groups.setdefault(cause_of(run), []).append(run)
+    return [
+        FailureGroup(
+            cause,
+            REMEDIES[cause],
+            tuple(run.run_id for run in members),
+            tuple(dict.fromkeys(first_line(run.reason) for run in members if run.reason)),
+            tuple(dict.fromkeys(str(run.failure["node"]) for run in members if run.failure.get("node"))),
+        )
+        for cause, members in sorted(groups.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def cause_of(run: RunView) -> Cause:
+    """Why a run failed: as its launcher judged, else by what it said."""
+    said = run.failure.get("cause")
+    return said if said in CAUSES else classify(1, run.reason).cause
+
+
+def counts(runs: Sequence[RunView]) -> str:
+    """`33 runs: 2 running, 31 done`."""
+    number = Counter(run.state for run in runs)
+    parts = [f"{number[state]} {state}" for state in STATES if number[state]]
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}: {', '.join(parts)}" if runs else "no runs"
+
+
+def render(overview: Overview, width: int, rows: int | None = None, everything: bool = False) -> list[RenderableType]:
+    """One store. rows: how many runs to list at most; None: all that are of interest, or with `everything` all."""
+    from rich.text import Text
+
+    chosen = list(overview.runs)
+    if not everything and len(chosen) > FEW_RUNS:
+        chosen = [run for run in chosen if run.state != "done"]
+    if rows is not None:
+        chosen = chosen[: max(1, rows)]
+    parts: list[RenderableType] = [Text(f"{overview.profile} | {counts(overview.runs)}", style="bold")]
+    if chosen:
+        parts.append(_runs_table(chosen, width))
+    left_out = len(overview.runs) - len(chosen)
+    if left_out:
+        parts.append(Text(f"and {left_out} more; --all lists them" if rows is None else f"and {left_out} more"))
+    if overview.experiments:
+        parts.append(_experiments_table(overview.experiments, width))
+    for group in failure_groups(overview.runs):
+        parts += ["", _failure_table(group)]
+    return parts
+
+
+def failure_lines(group: FailureGroup) -> list[str]:
+    """A group of failures in words."""
+    title, rows = _failure(group)
+    return [title, *(f"  {label + ':':<10}{text}" for label, text in rows)]
+
+
+def _failure(group: FailureGroup) -> tuple[str, list[tuple[str, str]]]:
+    many = len(group.run_ids)
+    on = f" on {', '.join(group.nodes)}" if group.nodes else ""
+    named = ", ".join(group.run_ids[:NAMED]) + (f" and {many - NAMED} more" if many > NAMED else "")
+    rows = [("runs", named), *(("reason", reason) for reason in group.reasons[:REASONS])]
+    return f"failed ({group.cause}): {many} run{'s' * (many > 1)}{on}", [*rows, ("remedy", group.remedy)]
+
+
+def _failure_table(group: FailureGroup) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    title, rows = _failure(group)
+    table = Table(box=None, show_header=False, title=title, title_style="red", title_justify="left", padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in rows:
+        table.add_row(f"{label}:", Text(text))
+    return table
+
+
+def describe(run: RunView) -> dict[str, str]:
+    """What is known of a run, as text by name; empty where it is not known."""
+    from amlrepro.cli.progress import duration
+
+    return {
+        "epoch": f"{run.epoch}/{run.until}" if run.until else "",
+        "loss": f"{run.loss:.4f}" if run.loss is not None and run.phase == "training" else "",
+        "images/s": f"{run.images_per_s:.1f}" if run.images_per_s else "",
+        "left": duration(run.eta_s) if run.eta_s is not None else "",
+        "results": f"{run.evals[0] + run.probes[0]}/{run.evals[1] + run.probes[1]}" if run.evals[1] else "",
+    }
+
+
+def state_of(run: RunView) -> str:
+    """The state, of a running one what it does."""
+    return "cancelling" if run.cancelling else run.phase or run.state
+
+
+def remark(run: RunView) -> str:
+    """Where a run is, or why it is not."""
+    job = f"SLURM {run.job_id}" if run.job_id else ""
+    if run.state == "running":
+        return ", ".join(filter(None, [f"{run.host}, process {run.pid}" if run.host else "", job]))
+    if run.stale:
+        return "stale: made by an older version"
+    why = first_line(run.reason)
+    if run.state == "failed":
+        return f"{cause_of(run)}: {why}"
+    return ", ".join(filter(None, [job, why]))
+
+
+def first_line(text: str | None) -> str:
+    """The first line of a reason."""
+    return (text or "").partition("\n")[0]
+
+
+def as_values(overviews: Sequence[Overview]) -> dict[str, Any]:
+    """Everything as plain values, for `--json`."""
+    from dataclasses import asdict
+
+    runs = [run for overview in overviews for run in overview.runs]
+    return {
+        "runs": [{**asdict(run), "cause": cause_of(run) if run.state == "failed" else None} for run in runs],
+        "experiments": [asdict(each) for overview in overviews for each in overview.experiments],
+        "failures": [asdict(group) for group in failure_groups(runs)],
+    }
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if len(seeds) > MANY_SEEDS:
+        return f"{len(seeds)} seeds"
+    return f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else ""
+
+
+def _runs_table(runs: Sequence[RunView], width: int) -> Table:
+    from rich import box
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    texts = [describe(run) for run in runs]
+    names = [name for name in texts[0] if any(text[name] for text in texts)]
+    bars = width >= NARROW and any(run.fraction is not None for run in runs)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=width < NARROW)
+    table.add_column("run", no_wrap=True, overflow="ellipsis", ratio=3 if width < NARROW else None)
+    table.add_column("state", no_wrap=True)
+    if bars:
+        table.add_column("", width=16)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=2 if width < NARROW else None)
+    for run, text in zip(runs, texts, strict=True):
+        bar = [ProgressBar(1.0, run.fraction, width=16) if run.fraction is not None else ""] if bars else []
+        state = Text(state_of(run), style=STYLES.get(run.state, ""))
+        table.add_row(run.run_id, state, *bar, *(text[name] for name in names), Text(remark(run)))
+    return table
+
+
+def _experiments_table(experiments: Sequence[ExperimentView], width: int) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("experiment", no_wrap=True)
+    table.add_column("cells", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, overflow="ellipsis")
+    for each in experiments:
+        full = each.filled == each.cells and each.figures_filled == each.figures
+        notes = [each.label, _seeds(each.seeds)]
+        notes += [f"{each.figures_filled} of {each.figures} figures"] if each.figures else []
+        notes += [f"{each.unavailable} not available"] if each.unavailable else []
+        filled = Text(f"{each.filled} of {each.cells}", style="green" if full else "")
+        table.add_row(each.experiment, filled, "; ".join(filter(None, [*notes, each.title])))
+    return table
