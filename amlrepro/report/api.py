@@ -101,7 +101,14 @@ def _table_files(table: TableData, folder: Path) -> list[Path]:
 
 def _on_page(figure: ReportFigure) -> PageFigure:
     return PageFigure(
-        figure.experiment, figure.id, figure.title, figure.alt, figure.files, figure.caption, reason=figure.reason
+        figure.experiment,
+        figure.id,
+        figure.title,
+        figure.alt,
+        figure.files,
+        figure.caption,
+        figure.reason,
+        figure.run_ids,
     )
 
 

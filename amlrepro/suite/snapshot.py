@@ -69,8 +69,9 @@ class Snapshot(Store):
             return calculate()
         if self._calculated is None:
             with contextlib.suppress(UserError, FileNotFoundError):  # a broken cache is no cache
-                self._calculated = dict(read_json(self._cache))
-            self._calculated = self._calculated or {}
+                self._calculated = read_json(self._cache)
+            if not isinstance(self._calculated, dict):
+                self._calculated = {}
         key = canonical_hash([kind, origin], 24)
         if key not in self._calculated:
             self._calculated[key] = calculate()

@@ -216,6 +216,24 @@ def test_figures_are_inside_and_told_in_words(paper: tuple[Store, Plan, list[Tab
         PageFigure("table1", "radar", "Radar", "", (other,)).data_uri()
 
 
+def test_a_figure_links_to_its_runs_or_says_why_it_is_not_drawn(
+    paper: tuple[Store, Plan, list[TableData]], tmp_path: Path
+) -> None:
+    store, plan, tables = paper
+    run_id = next(iter(plan.runs))
+    (tmp_path / "a.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    figures = [
+        PageFigure("table1", "there", "There", "alt", (tmp_path / "a.svg",), run_ids=(run_id,)),
+        PageFigure("table1", "absent", "Absent", "", (), reason=NASTY),
+    ]
+    text = write_html(store, plan, tables, figures, tmp_path).read_text("utf-8")
+    inside = text.partition('id="table1-there"')[2].partition("</figure>")[0]
+    assert f'<a href="#run-{run_id}">' in inside
+    assert "Not drawn: &lt;/script&gt;" in text.partition('id="table1-absent"')[2]
+    assert "Figures drawn</dt><dd><b>1</b> of 2" in text
+    assert "<b>1</b> figure: &lt;/script&gt;" in text
+
+
 def test_verdicts_have_a_place_and_without_any_none_is_shown(
     page: str, paper: tuple[Store, Plan, list[TableData]], tmp_path: Path
 ) -> None:

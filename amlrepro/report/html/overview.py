@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amlrepro.report.cells import CellResult
+from amlrepro.report.html.parts import PageFigure
 from amlrepro.report.html.runs import RunView
 from amlrepro.report.tabledata import TableData
 from amlrepro.suite.plan import Plan
@@ -29,14 +30,20 @@ class Filled:
 
 @dataclass(frozen=True)
 class Overview:
-    """Totals of a page. asked, trained, ended: trainings that tables and figures ask for each by itself, unique ones,
-    those that are complete. hours: A800 hours by the paper's rates; hours_unshared: without sharing; hours_beside: of
-    validation, evaluations and probes, by our estimate; measured: hours that the trainings took.
+    """Totals of a page.
+
+    missing, undrawn: reasons, with how many cells and figures they keep away. asked, trained, ended: trainings that
+    tables and figures ask for each by itself, unique ones, those that are complete. hours: A800 hours by the paper's
+    rates; hours_unshared: without sharing; hours_beside: of validation, evaluations and probes, by our estimate;
+    measured: hours that the trainings took.
     """
 
     filled: int
     cells: int
     missing: tuple[tuple[str, int], ...]
+    figures: int
+    drawn: int
+    undrawn: tuple[tuple[str, int], ...]
     asked: int
     trained: int
     ended: int
@@ -53,16 +60,26 @@ class Overview:
     experiments: tuple[Filled, ...]
 
 
-def overview(store: Store, plan: Plan, tables: Sequence[TableData], runs: Sequence[RunView]) -> Overview:
-    """Totals over these tables and runs."""
+def overview(
+    store: Store,
+    plan: Plan,
+    tables: Sequence[TableData],
+    figures: Sequence[PageFigure],
+    runs: Sequence[RunView],
+) -> Overview:
+    """Totals over these tables, figures and runs."""
     summary = summarize(plan, store)
     each = tuple(_filled(table) for table in tables)
     reasons = Counter(c.reason or "unknown" for t in tables for c in _ours(t) if c.value is None)
+    undrawn = Counter(figure.reason for figure in figures if figure.reason)
     measured = [run.hours for run in runs if run.hours is not None]
     return Overview(
         filled=sum(e.filled for e in each),
         cells=sum(e.cells for e in each),
         missing=tuple(reasons.most_common()),
+        figures=len(figures),
+        drawn=len(figures) - sum(undrawn.values()),
+        undrawn=tuple(undrawn.most_common()),
         asked=summary.asked,
         trained=summary.trainings,
         ended=summary.trainings_done,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from amlrepro.files import write_text
-from amlrepro.report.html.anchors import anchor, uses
+from amlrepro.report.html.anchors import anchor, run_anchor, uses
 from amlrepro.report.html.overview import overview
 from amlrepro.report.html.parts import PageFigure, Verdicts
 from amlrepro.report.html.runs import run_views, time_text
@@ -32,6 +32,11 @@ class Section:
     table: TableData | None
     blocks: tuple[BlockView, ...]
     figures: tuple[PageFigure, ...]
+
+    @property
+    def leads_with_figures(self) -> bool:
+        """Whether the figure is what the paper shows, and the table its numbers."""
+        return self.heading.startswith("Figure") or not self.blocks
 
 
 def write_html(
@@ -76,7 +81,7 @@ def render(
         stamp=next((table.stamp for table in tables if table.stamp), None),
         sections=sections,
         runs=runs,
-        overview=overview(store, plan, tables, runs),
+        overview=overview(store, plan, tables, figures, runs),
         newest=time_text(max(ends, default=None)),
         verdicts=_verdict_rows(tables, verdicts),
         cards=cards.values,
@@ -85,6 +90,7 @@ def render(
         script=script,
         script_hash=_hash(script),
         anchor=anchor,
+        run_anchor=run_anchor,
     )
 
 

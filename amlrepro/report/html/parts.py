@@ -27,7 +27,7 @@ Verdicts = Mapping[CellKey, Verdict]
 @dataclass(frozen=True)
 class PageFigure:
     """A figure. alt: what a reader who cannot see it should know; files: as saved, SVG and PNG among them; reason: why
-    there are none."""
+    there are none; run_ids: of the runs it shows."""
 
     experiment: str
     id: str
@@ -36,6 +36,7 @@ class PageFigure:
     files: tuple[Path, ...]
     caption: str = ""
     reason: str | None = None
+    run_ids: tuple[str, ...] = ()
 
     def data_uri(self) -> str:
         """The picture inside a URI: SVG, or PNG where the drawing is made of pixels. Raises `UserError` without one."""
