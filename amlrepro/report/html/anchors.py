@@ -43,7 +43,7 @@ def uses(tables: Iterable[TableData]) -> Uses:
     for table in tables:
         for block in table.blocks:
             labels = row_labels(block)
-            headers = {column.key: f"{column.group} {column.name}".strip() for column in block.columns}
+            headers = column_titles(block)
             for (run_id, row), columns in _needed(block).items():
                 cells = tuple((anchor("cell", table.id, block.id, row, key), headers[key]) for key in columns)
                 text = f"{block.title}, {labels.get(row, row)}"
@@ -64,3 +64,8 @@ def row_labels(block: BlockData) -> Mapping[str, str]:
     """What each row of a block is called: by our own name where it is run here."""
     named = {line.row: line.label for line in block.lines if line.kind in ("cited", "printed")}
     return named | {line.row: line.label for line in block.lines if line.kind == "here"}
+
+
+def column_titles(block: BlockData) -> Mapping[str, str]:
+    """Both storeys of each column's header."""
+    return {column.key: f"{column.group} {column.name}".strip() for column in block.columns}

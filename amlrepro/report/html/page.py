@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from amlrepro.files import write_text
-from amlrepro.report.html.anchors import anchor, run_anchor, uses
+from amlrepro.report.html.anchors import anchor, column_titles, row_labels, run_anchor, uses
 from amlrepro.report.html.overview import overview
 from amlrepro.report.html.parts import PageFigure, Verdicts
 from amlrepro.report.html.runs import run_views, time_text
@@ -133,15 +133,15 @@ def _sections(
 
 def _verdict_rows(tables: Sequence[TableData], verdicts: Verdicts) -> list[dict[str, str]]:
     """All verdicts on cells of these tables, in the page's order."""
-    names = {table.id: table.printed_in or table.id for table in tables}
-    return [
-        {
-            "place": anchor("cell", *key),
-            "table": names[key[0]],
-            "cell": ", ".join(key[1:]),
-            "label": verdict.label,
-            "text": verdict.text,
-        }
-        for key, verdict in verdicts.items()
-        if key[0] in names
-    ]
+    out = []
+    for table in tables:
+        for block in table.blocks:
+            labels, headers = row_labels(block), column_titles(block)
+            for row, column in block.cells:
+                verdict = verdicts.get((table.id, block.id, row, column))
+                if verdict is not None:
+                    place = anchor("cell", table.id, block.id, row, column)
+                    cell = f"{block.title}: {labels[row]}, {headers[column]}"
+                    words = {"label": verdict.label, "text": verdict.text}
+                    out.append({"place": place, "table": table.printed_in or table.id, "cell": cell, **words})
+    return out
