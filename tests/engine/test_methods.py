@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ from amlrepro.metrics.records import Records
 from amlrepro.models import build_model
 from amlrepro.models.registry import get_spec
 from amlrepro.rundir import RunDir
-
-
-@pytest.fixture(autouse=True)
-def _restore_process_settings() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="module")

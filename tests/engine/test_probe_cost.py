@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,6 @@ from amlrepro.engine.train import train
 from amlrepro.errors import UserError
 from amlrepro.metrics.probes import read_record
 from amlrepro.rundir import RunDir
-
-
-@pytest.fixture(autouse=True)
-def _restore_process_settings() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="module")

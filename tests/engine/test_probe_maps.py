@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,6 @@ from amlrepro.metrics.probes import bulk_path, read_record
 from amlrepro.rundir import RunDir
 
 MAPS = ProbeConfig(kind="maps", dataset="refcoco", split="val", pairs=3)
-
-
-@pytest.fixture(autouse=True)
-def _restore_process_settings() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="module")

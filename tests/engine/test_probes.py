@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,6 @@ SHORT: dict[str, Any] = {"train.horizon": 1, "exec.validate_at": (), "exec.miles
 WIDE: dict[str, Any] = {"model.options": {"text_width": 32}}  # text as wide as the deepest map
 ALIGNMENT = ProbeConfig(kind="alignment", dataset="refcoco", split="val")
 MEASURE: dict[str, Any] = {"pmme": PMMEConfig(dim=32), "afm": AFMConfig(tau=0.6, block=16)}
-
-
-@pytest.fixture(autouse=True)
-def _restore_process_settings() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="module")

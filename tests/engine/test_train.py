@@ -32,15 +32,6 @@ from amlrepro.models import load_official
 from amlrepro.rundir import RunDir
 
 
-@pytest.fixture(autouse=True)
-def _restore_process_settings() -> Iterator[None]:
-    """`train` sets threads and determinism of its process; give them back to the other tests."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_refer(tmp_path_factory.mktemp("refer") / "data", train=8, val=2)

@@ -9,7 +9,7 @@ from functools import partial
 
 from amlrepro.metrics.compute import METRICS
 from amlrepro.models.registry import get_spec
-from amlrepro.report.cells import CellResult
+from amlrepro.report.cells import CellResult, Key
 from amlrepro.report.figures.data import (
     AnyFigure,
     CurvePanel,
@@ -24,7 +24,7 @@ from amlrepro.report.figures.data import (
 from amlrepro.report.figures.recipe import Cells, NotThereError, Origin, Recipe
 from amlrepro.report.figures.ticks import axis_ticks
 from amlrepro.suite.experiment import Block
-from amlrepro.suite.figures import CurvesFigure, RadarFigure
+from amlrepro.suite.figures import CurvesFigure, RadarFigure, SweepFigure
 
 _FEWEST_AXES = 3
 _METHODS = {"baseline": "", "random": " + random mask", "maskris": " + MaskRIS"}
@@ -124,12 +124,19 @@ def _axes(spokes: Sequence[_Spoke], series: Sequence[RadarSeries]) -> tuple[Rada
 
 def curves_recipe(origin: Origin, block: Block, spec: CurvesFigure) -> Recipe:
     """Ours with intervals, and the paper's own numbers where it prints some and ours can be set beside them."""
-    cells = origin.cells[block.id]
     panels = []
     for title, columns in spec.panels.items():
         series = [s for row in spec.rows for s in _curves(origin, block, row, columns)]
         panels.append(CurvePanel(title, tuple(series)))
     keys = [(row, column) for columns in spec.panels.values() for row in spec.rows for column in columns]
+    return curves_of(origin, block, spec, keys, panels)
+
+
+def curves_of(
+    origin: Origin, block: Block, spec: CurvesFigure | SweepFigure, keys: list[Key], panels: list[CurvePanel]
+) -> Recipe:
+    """Panels of curves drawn from the cells `keys`. Raises `NotThereError` when none of them has a number."""
+    cells = origin.cells[block.id]
     if not any(cells[key].value is not None for key in keys):
         raise NotThereError(why_missing(cells, keys))
     intervals = any(cells[key].interval is not None for key in keys)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from amlrepro.report.figures.data import CurvePanel, CurvesData, CurveSeries, GridData, plain
+from amlrepro.report.figures.data import CurvePanel, CurveSeries, GridData, plain
 from amlrepro.report.figures.from_cells import (
+    curves_of,
     method_label,
     missing_notes,
     our_curve,
@@ -22,26 +23,9 @@ from amlrepro.suite.figures import GridFigure, SweepFigure
 def sweep_recipe(origin: Origin, block: Block, spec: SweepFigure) -> Recipe:
     """A panel for each column, with intervals; the reference is level over all x. Raises `NotThereError` when no number
     is there."""
-    cells = origin.cells[block.id]
     keys = [(row, column) for column in spec.panels.values() for row in spec.rows]
-    if not any(cells[key].value is not None for key in keys):
-        raise NotThereError(why_missing(cells, keys))
     panels = [CurvePanel(title, tuple(_series(origin, block, spec, column))) for title, column in spec.panels.items()]
-    intervals = any(cells[key].interval is not None for key in keys)
-    data = CurvesData(
-        id=spec.id,
-        title=spec.title,
-        watermark=origin.watermark,
-        notes=(
-            *(["Bars and bands: 95 % intervals over images."] if intervals else []),
-            *missing_notes(block, cells, keys),
-        ),
-        x=tuple(spec.x),
-        x_label=spec.x_label,
-        y_label=spec.y_label,
-        panels=tuple(panels),
-    )
-    return Recipe(plain(data), partial(same, data), shown_runs(cells, set(keys)))
+    return curves_of(origin, block, spec, keys, panels)
 
 
 def _series(origin: Origin, block: Block, spec: SweepFigure, column: str) -> list[CurveSeries]:
