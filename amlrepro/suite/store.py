@@ -128,14 +128,26 @@ class Store:
         return _epoch_rows(path, path.stat().st_mtime_ns) if path.exists() else {}
 
     def missing(self, planned: PlannedRun) -> Missing:
-        """What is still to be trained and evaluated of a planned run."""
+        """What is still to be trained and evaluated of a planned run. Weights of a milestone all of whose results are
+        there are not missed (`amlris gc` removes them)."""
         epoch = self.status(planned.run_id).epoch
-        weights = all(self.has_checkpoint(planned.run_id, f"epoch{e}") for e in planned.milestones)
+        weights = all(self._has_milestone(planned, f"epoch{e}") for e in planned.milestones)
         kept = epoch >= planned.until and weights and self.has_checkpoint(planned.run_id, "last")
         epochs = 0 if kept or planned.until == 0 else max(planned.until - epoch, 1)
         evals = tuple(e for e in planned.evals if epochs or not self.eval_present(planned.run_id, e))
         probes = tuple(p for p in planned.probes if self._to_probe(planned.run_id, p, retrained=epochs > 0))
         return Missing(planned, epochs, evals, probes)
+
+    def _has_milestone(self, planned: PlannedRun, name: str) -> bool:
+        """Whether the weights are there, or everything that was asked of them."""
+        if self.has_checkpoint(planned.run_id, name):
+            return True
+        evals = [e for e in planned.evals if e.checkpoint == name]
+        probes = [p for p in planned.probes if p.checkpoint == name and p.kind != "cost"]
+        return bool(evals or probes) and (
+            all(self.eval_present(planned.run_id, e) for e in evals)
+            and all(self.probe_values(planned.run_id, p) is not None for p in probes)
+        )
 
     def _to_probe(self, run_id: str, probe: ProbeConfig, retrained: bool) -> bool:
         return (retrained and probe.checkpoint == "last" and probe.kind != "cost") or self.probe_values(

@@ -13,8 +13,9 @@ from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.orders import at_work
 from amlrepro.suite.plan import Plan, PlannedRun
-from amlrepro.suite.planner import Choices, build_plan
+from amlrepro.suite.planner import build_plan
 from amlrepro.suite.profile import load_profile
+from amlrepro.suite.rows import Choices
 from amlrepro.suite.store import Store
 
 
