@@ -19,13 +19,14 @@ from amlrepro.errors import UserError
 from amlrepro.files import disk_errors
 from amlrepro.launch.cluster import ClusterSettings, JobClass, Kind, submission
 from amlrepro.launch.failures import RETRIED
-from amlrepro.launch.job import HELD, USER_ERROR, Job, Task
+from amlrepro.launch.job import DONE, HELD, USER_ERROR, Job, Task
 from amlrepro.launch.local import TRAINING_SHARE, JobProgress, Outcome
 from amlrepro.launch.slurm_query import SlurmQuery, require_slurm
 from amlrepro.launch.submissions import (
     Submission,
     begun_path,
     changing,
+    ended_jobs,
     log_path,
     mark_queued,
     open_jobs,
@@ -35,6 +36,7 @@ from amlrepro.launch.submissions import (
     submissions_folder,
 )
 from amlrepro.launch.supervisor import Supervisor
+from amlrepro.suite.cancel import REASON, cancel_requested
 from amlrepro.suite.lease import acquire, held
 from amlrepro.suite.store import Store, discard
 
@@ -156,9 +158,9 @@ class SlurmExecutor:
             return
         self._looked = time.monotonic()
         open_ones = [each for each in self._watched.values() if each.task.name not in self._ended]
-        silent = [job for each in open_ones for _, job in each.jobs if read_end(self._folder, job) is None]
-        self._query.refresh(silent)
-        again = [each for each in open_ones if self._look(each)]
+        told = ended_jobs(self._folder)
+        self._query.refresh(job for each in open_ones for _, job in each.jobs if job not in told)
+        again = [each for each in open_ones if self._look(each, told)]
         if again:
             self._adopt_and_submit(again)
         self._progress = {each.task.name: _standing(each.task) for each in open_ones}
@@ -240,23 +242,22 @@ class SlurmExecutor:
                     if not begun_path(self._folder, made.element(number)).exists():
                         mark_queued(part.job.run, made.element(number))
 
-    def _look(self, each: _Watched) -> bool:
-        """Whether a task is to be submitted again; takes in its outcome when it has ended."""
-        ends = [read_end(self._folder, job) for _, job in each.jobs]
-        over = [end is not None or self._query.over(job) for end, (_, job) in zip(ends, each.jobs, strict=True)]
-        failed = [
-            number
-            for number, end in enumerate(ends)
-            if over[number]
-            and (end["code"] != 0 if end else self._query.known.get(each.jobs[number][1]) != "COMPLETED")
-        ]
-        if not failed and not all(over):
-            return False
-        if not failed or self._complete(each.task):
+    def _look(self, each: _Watched, told: set[str]) -> bool:
+        """Whether a task is to be submitted again; takes in its outcome when it has ended. told: jobs that left a word."""
+        failed = None
+        for _, job_id in each.jobs:
+            if job_id not in told and not self._query.over(job_id):
+                if failed is None:
+                    return False
+                break  # it waits for one that failed, and never starts
+            end = read_end(self._folder, job_id) if job_id in told else None
+            well = end["code"] == DONE if end else self._query.known.get(job_id) == "COMPLETED"
+            if not well and failed is None:
+                failed = job_id, end
+        if failed is None or self._complete(each.task):
             self.outcomes.append(Outcome(each.task, True))
             return False
-        number = failed[0]
-        return self._failed(each, each.jobs[number][1], ends[number])
+        return self._failed(each, *failed)
 
     def _complete(self, task: Task) -> bool:
         """Whether the store has all that the task was to make."""
@@ -273,6 +274,9 @@ class SlurmExecutor:
         if cause == "node" and end:
             self._bad_nodes.add(str(end["node"]))
         each.attempts += code != HELD
+        if cancel_requested(each.task.job.run):
+            self.outcomes.append(Outcome(each.task, False, True, REASON))
+            return False
         if (code == HELD or cause in RETRIED) and each.attempts <= self._retries:
             return True
         state = each.task.job.run.read_state()
@@ -297,7 +301,7 @@ def submit_array(folder: Path, calls: list[Supervisor], parameters: dict[str, An
         with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says beside raising it
             jobs = executor.submit_array(calls)
     except FailedJobError as error:
-        hint = "does the cluster answer (sinfo)? else change the cluster settings (--cluster FILE, --partition, --gres, ...)"
+        hint = "see whether the cluster answers (sinfo), or change its settings (--cluster, --partition, --gres, ...)"
         raise UserError("sbatch refuses the jobs", found=str(error).strip(), hint=hint) from None
     for link in folder.glob(".submission_file_*.sh"):
         link.unlink(missing_ok=True)

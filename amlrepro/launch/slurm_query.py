@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from collections.abc import Iterable
+from time import monotonic
 
 from amlrepro.errors import UserError
 
@@ -57,14 +57,14 @@ class SlurmQuery:
 
     def wait(self) -> None:
         """Count from now: right after a submission there is nothing to learn."""
-        self._asked = time.monotonic()
+        self._asked = monotonic()
 
     def refresh(self, job_ids: Iterable[str]) -> bool:
         """Ask about jobs if the last query is long enough ago; whether it was, and was answered."""
         wanted = sorted(set(job_ids))
-        if not wanted or time.monotonic() - self._asked < self._seconds:
+        if not wanted or monotonic() - self._asked < self._seconds:
             return False
-        self._asked = time.monotonic()
+        self._asked = monotonic()
         arrays = ",".join(sorted({job_id.split("_")[0] for job_id in wanted}))
         answer = _sacct(arrays) if self._accounting else _squeue(arrays)
         if answer is None:

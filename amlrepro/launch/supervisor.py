@@ -21,6 +21,7 @@ from amlrepro.launch.submissions import begun_path, changing, mark_queued, open_
 from amlrepro.launch.worker import PARENT
 from amlrepro.rundir import RunDir
 from amlrepro.schema import parse_strict
+from amlrepro.suite.cancel import REASON, cancel_requested
 from amlrepro.suite.checkpoints import length
 from amlrepro.suite.lease import held
 from amlrepro.suite.plan import PlannedRun
@@ -34,7 +35,6 @@ TERMINATED = 128 + signal.SIGTERM
 KILLED_SOON = 600.0  # seconds in which SLURM follows up the SIGTERM that ended the worker
 POLL_SECONDS = 0.1
 TAIL_BYTES = 20_000
-CANCELLED = "cancelled"
 
 
 class JobFailed(Exception):
@@ -97,7 +97,8 @@ class Supervisor:
                     self._begin(job, place)
             if not _has_work(job):
                 return DONE, None
-            code, said = self._work(job, path, place)
+            cancelled = place.num_tasks == 1 and cancel_requested(job.run)
+            code, said = (TERMINATED, "") if cancelled else self._work(job, path, place)
             if code == DONE:
                 self._hand_on(job, place)
                 return DONE, None
@@ -155,7 +156,7 @@ class Supervisor:
         """The worker was told by SLURM to end (a preemption without submitit's signal, or scancel): SLURM will end this
         process too and requeue the job if it is to go on. To return now would count as the job's end."""
         deadline = time.monotonic() + KILLED_SOON
-        while time.monotonic() < deadline and not _cancelled(job):
+        while time.monotonic() < deadline and not cancel_requested(job.run):
             time.sleep(1.0)
 
     def _hand_on(self, job: Job, place: JobEnvironment) -> None:
@@ -175,7 +176,9 @@ class Supervisor:
         node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
         if failure is not None and code != HELD:
             with changing(run):
-                if held(run) is None and run.read_state().get("reason") != CANCELLED:
+                if held(run) is None and cancel_requested(run):
+                    run.write_state("preempted", reason=REASON)
+                elif held(run) is None:
                     run.write_state("failed", reason=failure.text, failure=failure.record(node, self.retries + 1))
         write_end(Path(self.folder), place.job_id, code, failure.cause if failure else None, node)
 
@@ -237,7 +240,3 @@ def _has_work(job: Job) -> bool:
 def _reason(run: RunDir) -> str | None:
     state = run.read_state()
     return str(state["reason"]) if state.get("state") == "failed" and state.get("reason") else None
-
-
-def _cancelled(job: Job) -> bool:
-    return (job.run.path / "cancel").exists()

@@ -1,0 +1,41 @@
+"""One SLURM cluster of two nodes for all tests of this folder; they skip where SLURM is not installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("cluster.sh")
+PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Path]:
+    """Folder of a running cluster; `SLURM_CONF` names it meanwhile."""
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("starting a SLURM cluster takes root")
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+    if missing:
+        pytest.skip(f"SLURM is not installed: no {', '.join(missing)} (see .ci/run)")
+    folder = Path(tempfile.mkdtemp(prefix="amlris-slurm-"))
+    environment = {**os.environ, "PATH": path}
+    previous = os.environ.get("SLURM_CONF")
+    try:
+        up = subprocess.run([SCRIPT, "up", folder], env=environment, capture_output=True, text=True, timeout=180)
+        if up.returncode:
+            pytest.fail(f"the cluster did not start: {up.stderr[-2000:]}")
+        os.environ["SLURM_CONF"] = str(folder / "etc" / "slurm.conf")
+        yield folder
+    finally:
+        subprocess.run([SCRIPT, "down", folder], env=environment, capture_output=True, timeout=60)
+        os.environ.pop("SLURM_CONF", None)
+        if previous is not None:
+            os.environ["SLURM_CONF"] = previous
+        shutil.rmtree(folder, ignore_errors=True)
