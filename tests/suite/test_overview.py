@@ -1,0 +1,182 @@
+"""How a store stands, told from its files alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from watched_store import make_plan, ordered_store, put_results, put_run
+
+from amlrepro.rundir import RunDir
+from amlrepro.suite.cancel import request_cancel
+from amlrepro.suite.lease import Owner, lease_path
+from amlrepro.suite.orders import at_work
+from amlrepro.suite.overview import Pulse, RunView, look
+from amlrepro.suite.plan import PlannedRun, Request
+from amlrepro.suite.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return ordered_store(tmp_path, make_plan(tmp_path, ["table2"]))
+
+
+def planned(store: Store, number: int = 0) -> PlannedRun:
+    return list(make_plan(store.root, ["table2"]).runs.values())[number]
+
+
+def own(run: RunDir, owner: Owner | None = None) -> None:
+    """A lease: this process's, or another's."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    lease_path(run).write_text(json.dumps(asdict(owner or Owner.me())), "utf-8")
+    run.beat()
+
+
+def view(store: Store, number: int = 0) -> RunView:
+    name = planned(store, number).run_id
+    return next(run for run in look(store).runs if run.run_id == name)
+
+
+def test_asked_for_and_not_begun(store: Store) -> None:
+    assert {run.state for run in look(store).runs} == {"to do"}
+    with at_work(store, make_plan(store.root, ["table2"])):
+        assert {run.state for run in look(store).runs} == {"queued"}
+        assert look(store).at_work
+
+
+def test_done_means_that_all_results_are_there(store: Store) -> None:
+    run = planned(store)
+    put_run(store, run)
+    assert (view(store).state, view(store).evals) == ("to do", (0, len(run.evals)))
+    put_results(store, run)
+    assert (view(store).state, view(store).evals) == ("done", (len(run.evals), len(run.evals)))
+
+
+def test_running_needs_a_living_owner(store: Store) -> None:
+    run = put_run(store, planned(store), "running", 1, loss=0.5, images_per_s=10.0, eta_s=60.0)
+    assert view(store).state == "interrupted"
+    own(run)
+    seen = view(store)
+    assert (seen.state, seen.phase, seen.epoch, seen.loss, seen.eta_s) == ("running", "training", 1, 0.5, 60.0)
+    assert seen.fraction == 0.5  # update 2 of 2 x 2
+    assert seen.pid == Owner.me().pid
+    own(run, replace(Owner.me(), started="0"))  # the number of a process that ended is another's now
+    assert view(store).state == "interrupted"
+
+
+def test_a_held_run_that_has_said_nothing_yet_is_starting(store: Store) -> None:
+    own(store.run(planned(store).run_id))
+    assert (view(store).state, view(store).phase) == ("running", "starting")
+
+
+def test_while_evaluating(store: Store) -> None:
+    run = put_run(store, planned(store), "running", evaluation={"done": 1.5, "total": 6})
+    own(run)
+    assert (view(store).phase, view(store).fraction) == ("evaluating", 0.25)
+
+
+def test_an_owner_elsewhere_is_judged_by_its_heartbeat_alone(store: Store) -> None:
+    """No clock is read: only whether the heartbeat changes while one looks."""
+    run = put_run(store, planned(store), "running", 1)
+    own(run, replace(Owner.me(), machine="elsewhere", host="node7"))
+    pulse = Pulse(expiry=0.05)
+
+    def state() -> str:
+        return next(r for r in look(store, pulse=pulse).runs if r.run_id == run.path.name).state
+
+    assert state() == "running"
+    time.sleep(0.06)
+    run.heartbeat.write_text("again")
+    assert state() == "running"
+    time.sleep(0.06)
+    assert state() == "interrupted"
+    assert view(store).state == "running"  # who looks once cannot know
+
+
+def test_cancelled_failed_preempted(store: Store) -> None:
+    first, second, third = (planned(store, number) for number in (0, 1, 2))
+    request_cancel(put_run(store, first, "preempted", 1, reason="cancelled"))
+    put_run(store, second, "failed", 1, reason="out of memory", failure={"cause": "memory"})
+    put_run(store, third, "preempted", 1)
+    assert [view(store, number).state for number in (0, 1, 2)] == ["cancelled", "failed", "preempted"]
+    assert view(store, 1).failure == {"cause": "memory"}
+
+
+def test_a_run_that_is_to_end_and_has_not_yet(store: Store) -> None:
+    run = put_run(store, planned(store), "running", 1)
+    own(run)
+    request_cancel(run)
+    assert (view(store).state, view(store).cancelling) == ("running", True)
+
+
+def test_what_slurm_has_is_known_by_its_job(store: Store) -> None:
+    run = store.run(planned(store).run_id)
+    run.path.mkdir(parents=True)
+    run.write_state("queued", queued={"executor": "slurm", "job_id": "12_3", "since": 0.0})
+    assert (view(store).state, view(store).job_id) == ("queued", "12_3")
+
+
+def test_cells_are_filled_when_all_their_results_are_there(tmp_path: Path) -> None:
+    """Counted by hand from the plan: a cell of two seeds needs both."""
+    plan = make_plan(tmp_path, ["table2"], seeds=(0, 1))
+    store = ordered_store(tmp_path, plan)
+    cells = [c for c in plan.cells if c.kind == "measured"]
+    first = cells[0]
+    done = {r.run_id for r in first.requests[:1]}
+    for run_id in done:
+        put_run(store, plan.runs[run_id])
+        put_results(store, plan.runs[run_id])
+    (experiment,) = look(store).experiments
+    assert (experiment.cells, experiment.filled) == (len([c for c in plan.cells if c.kind != "printed"]), 0)
+    done |= {r.run_id for r in first.requests}
+    for run_id in done:
+        put_run(store, plan.runs[run_id])
+        put_results(store, plan.runs[run_id])
+    expected = sum(all(isinstance(r, Request) and r.run_id in done for r in c.requests) for c in cells)
+    assert look(store).experiments[0].filled == expected > 0
+
+
+def test_epochs_of_the_history_count_as_they_are_trained(tmp_path: Path) -> None:
+    """Table 14 shows losses by epoch; its runs end at the smoke profile's second."""
+    plan = make_plan(tmp_path, ["table14"])
+    store = ordered_store(tmp_path, plan)
+    for run in plan.runs.values():
+        put_run(store, run, "preempted", 1)
+    half = look(store).experiments[0]
+    for run in plan.runs.values():
+        put_run(store, run)
+    whole = look(store).experiments[0]
+    assert 0 < half.filled < whole.filled == whole.cells
+
+
+def test_five_hundred_runs_in_half_a_second_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda handle: None)  # of no use to a store that is thrown away
+    plan = make_plan(tmp_path, ["all"], seeds=range(17))
+    assert len(plan.runs) >= 500
+    store = ordered_store(tmp_path, plan)
+    for number, run in enumerate(plan.runs.values()):
+        if number % 3 == 0:
+            put_run(store, run, "failed", 1, reason="CUDA out of memory")
+        else:
+            put_run(store, run)
+            put_results(store, run)
+    code = f"""
+import sys, time
+from pathlib import Path
+from amlrepro.suite.overview import look
+from amlrepro.suite.store import Store
+begun = time.process_time()
+overview = look(Store(Path({str(tmp_path)!r}), "smoke"))
+taken = time.process_time() - begun
+assert len(overview.runs) == {len(plan.runs)}
+assert sum(each.filled for each in overview.experiments) > 0
+assert taken < 0.5, taken
+assert not {{"torch", "pandas"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
