@@ -41,6 +41,8 @@ class WorkOptions:
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.", show_default="auto")] = None
     gpus: Annotated[int | None, typer.Option("--gpus", min=0, help="GPUs to use at a time.", show_default="1")] = None
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Jobs at a time, whatever the device.")] = None
+    jobs_per_gpu: Annotated[int | None, typer.Option("--jobs-per-gpu", min=1, help="Jobs at a time on a GPU.")] = None
+    retries: Annotated[int, typer.Option("--retries", min=0, help="Starts again after a crash or a kill.")] = 1
     cluster: Annotated[Path | None, typer.Option("--cluster", help="YAML file of SLURM settings.")] = None
     time: Annotated[str | None, typer.Option("--time", help="SLURM: limit of a job, as 12:00:00.")] = None
     partition: Annotated[str | None, typer.Option("--partition", help="SLURM: partition.")] = None
@@ -111,9 +113,16 @@ def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> No
 def _do(opened: Opened, tasks: list[Task], work: WorkOptions) -> list[Outcome]:
     """Make or look at the data, then run the tasks. Ctrl-C and SIGTERM leave every run resumable."""
     console = wide_console()
-    executor = make_executor(
-        work.executor, tasks, Settings(opened.store.folder, work.gpus, work.jobs, work.cluster_settings())
+    settings = Settings(
+        opened.store.folder,
+        work.gpus,
+        work.jobs,
+        work.jobs_per_gpu,
+        work.retries,
+        work.cluster_settings(),
+        partial(console.print, highlight=False, markup=False, soft_wrap=True),
     )
+    executor = make_executor(work.executor, tasks, settings)
     alone = sum(task.alone for task in tasks)
     then = f"; {alone} measurements of time and memory after them, one at a time" if alone else ""
     runs = f"{len(tasks) - alone} of {len(opened.plan.runs)} runs to do, {executor.places}"
@@ -172,6 +181,8 @@ def _tell_failures(failed: list[Outcome]) -> int:
         typer.echo(f"error: {reason}", err=True)
         for outcome in outcomes:
             typer.echo(f"  failed:   {outcome.task.run_id}, log {outcome.task.job.run.log}", err=True)
+        if outcomes[0].remedy and "\n  next: " not in reason:
+            typer.echo(f"  next:     {outcomes[0].remedy}", err=True)
     return 2 if all(outcome.user_error for outcome in failed) else 1
 
 

@@ -45,13 +45,17 @@ class Executor(Protocol):
 class Settings:
     """What a user may choose of the executors.
 
-    gpus, jobs: local slots. cluster: what jobs ask of SLURM. store: folder of the profile's results.
+    gpus, jobs, jobs_per_gpu: local slots. retries: how often in a row a failed job is started again. cluster: what jobs
+    ask of SLURM. store: folder of the profile's results. tell: shows a line.
     """
 
     store: Path
     gpus: int | None = None
     jobs: int | None = None
+    jobs_per_gpu: int | None = None
+    retries: int = 1
     cluster: ClusterSettings | None = None
+    tell: Callable[[str], None] = lambda line: None
 
 
 def make_executor(name: str, tasks: list[Task], settings: Settings) -> Executor:
@@ -62,5 +66,9 @@ def make_executor(name: str, tasks: list[Task], settings: Settings) -> Executor:
     if name != "local":
         raise unknown_name("executor", name, EXECUTORS, "--executor")
     execution = tasks[0].job.config.exec
-    slots = make_slots(execution.device, execution.threads, settings.gpus, settings.jobs)
-    return LocalExecutor(tasks, slots[: len(tasks)])
+    processes = max(task.job.config.exec.processes for task in tasks)
+    slots = make_slots(
+        execution.device, execution.threads, settings.gpus, settings.jobs, settings.jobs_per_gpu, processes
+    )
+    needed = sum(task.job.config.exec.processes for task in tasks)
+    return LocalExecutor(tasks, slots[:needed], settings.retries, settings.tell)

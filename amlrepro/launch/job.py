@@ -12,6 +12,7 @@ from amlrepro.config import EvalConfig, ProbeConfig, RunConfig
 from amlrepro.files import read_json, write_json
 from amlrepro.rundir import RunDir
 from amlrepro.schema import Strict, parse_strict
+from amlrepro.suite.checkpoints import length
 from amlrepro.suite.plan import PlannedRun
 from amlrepro.suite.store import Missing, Store
 
@@ -35,6 +36,11 @@ class Job(Strict):
     @property
     def run(self) -> RunDir:
         return RunDir(Path(self.folder))
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.train or self.evals or self.probes)
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,21 @@ def make_tasks(store: Store, runs: Iterable[PlannedRun], fresh: bool = False) ->
             update = {"train": False, "evals": [], "probes": cost, "fresh": False}
             measurements.append(Task(job.model_copy(update=update), planned, 0.0, alone=True))
     return sorted(tasks, key=lambda task: -task.weight) + measurements
+
+
+def left(job: Job) -> Job:
+    """What the store still misses of a job; all of it when it starts afresh.
+
+    Others may have worked on the run since the job was made: an earlier start of it, or another launcher.
+    """
+    if job.fresh:
+        return job
+    until = length(job.config) if job.train else 0
+    milestones = tuple(epoch for epoch in job.config.exec.milestones if epoch <= until)
+    planned = PlannedRun(job.config, "", until, milestones, list(job.evals), list(job.probes))
+    missing = Store(job.run.path.parents[1].parent, job.run.path.parents[1].name).missing(planned)
+    update = {"train": missing.epochs > 0, "evals": list(missing.evals), "probes": list(missing.probes)}
+    return job.model_copy(update=update)
 
 
 def write_job(job: Job) -> Path:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from amlrepro.engine.peers import PeerFailed
 from amlrepro.errors import UserError
-from amlrepro.launch.job import CRASHED, DONE, HELD, USER_ERROR, Job, read_job
+from amlrepro.launch.job import CRASHED, DONE, HELD, USER_ERROR, Job, left, read_job
 from amlrepro.rundir import RunDir, State
+from amlrepro.suite.cancel import REASON as CANCELLED
+from amlrepro.suite.cancel import cancel_requested
 from amlrepro.suite.lease import LeaseHeld, acquire
 from amlrepro.suite.store import discard
 
@@ -30,14 +32,19 @@ PROGRESS_SECONDS = 2.0
 
 
 def main(arguments: list[str]) -> int:
+    """Carry out the job in a file; returns the exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    return carry_out(read_job(Path(arguments[0])))
+
+
+def carry_out(job: Job) -> int:
     """Do a job; returns the exit code: 0 done, 2 a user error, 75 another process is at it, 1 a crash.
 
     SIGTERM ends it with 143 after saving; the same job then goes on from there. Where torchrun's environment names
     several processes, all of them are given the same job: they train and evaluate together, and the first one has the
-    lease and writes.
+    lease and writes. One that is alone does only what the store still misses when it gets the lease.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    job = read_job(Path(arguments[0]))
     parent = int(os.environ[PARENT]) if os.environ.get(PARENT) else None
     try:
         world = _world()
@@ -45,7 +52,7 @@ def main(arguments: list[str]) -> int:
             threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
             return _help(job, world)
         with acquire(job.run, _lost, watch_parent=parent):
-            return _guarded(job, world)
+            return _guarded(job if world else left(job), world)
     except LeaseHeld as error:
         print(f"error: {error}", file=sys.stderr)
         return HELD
@@ -76,7 +83,7 @@ def _guarded(job: Job, world: World | None) -> int:
         _mark(job.run, "failed", reason=_told(error))
         return CRASHED
     except (SystemExit, KeyboardInterrupt):
-        _mark(job.run, "preempted")
+        _mark(job.run, "preempted", **({"reason": CANCELLED} if cancel_requested(job.run) else {}))
         raise
     _mark(job.run, "done")
     return DONE
