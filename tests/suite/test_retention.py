@@ -24,7 +24,7 @@ from amlrepro.suite.retention import Removal, asked_of, removable, remove
 from amlrepro.suite.safetensors_file import leave_out, read_header
 from amlrepro.suite.store import Store
 
-TENSORS = {
+TENSORS: dict[str, np.ndarray] = {
     "model/a": np.arange(6, dtype=np.float32).reshape(2, 3),
     "model/b": np.arange(3, dtype=np.int8),
     "strategy/p": np.ones((4,), np.float64),
