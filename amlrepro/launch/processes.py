@@ -72,7 +72,7 @@ class Group:
     def wait(self) -> int:
         """Until all have ended; kills those that do not when they should."""
         handed_on, limit = False, float("inf")
-        while any(worker.poll() is None for worker in self._workers):
+        while None in [worker.poll() for worker in self._workers]:
             if self._asked is None and self._parent is not None and os.getppid() != self._parent:
                 self._asked = signal.SIGTERM
             if self._asked is not None and not handed_on:
@@ -88,9 +88,10 @@ class Group:
         return self._code()
 
     def _code(self) -> int:
-        """A signal that came from outside explains more than how the others took it."""
+        """That of the first worker, which knows best; but a signal from outside explains more than how the others took
+        it, and a worker that had to be killed here explains nothing."""
         codes = [worker.returncode for worker in self._workers]
-        if self._failed is not None and self._failed < 0:
+        if self._failed is not None and (self._failed < 0 or codes[0] < 0):
             return self._failed
         return codes[0] or next((code for code in codes if code), 0)
 

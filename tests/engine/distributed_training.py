@@ -1,16 +1,18 @@
 """Driver of `test_distributed`: jobs in several processes by the real worker, forked after one import of the libraries.
 
-Usage: distributed_training.py JOBS, JOBS a JSON list of [job file, number of processes, mishap or null], a mishap
-[kind, rank, n]: what happens to that process after its n-th update: `asked` (SIGTERM), `killed` (SIGKILL), `crash`,
-`user` (an error of the user's). Each process leaves `gradients-<rank>.safetensors` of its first update and
-`seen-<rank>.json` (sample positions, sentences, blanked blocks, a draw of the dropout's generator) in the run's
-folder. Prints how the processes of each job ended (negative: the signal).
+Usage: distributed_training.py JOBS, JOBS a JSON list of [job file, number of processes, mishap, source], the last two
+or null. A mishap [kind, rank, n] is what happens to that process after its n-th update: `asked` (SIGTERM), `killed`
+(SIGKILL), `crash`, `user` (an error of the user's); or `idle`: every process's model has a parameter that nothing uses.
+source: the folder of a run whose checkpoints the job begins with. Each process leaves `gradients-<rank>.safetensors` of
+its first update and `seen-<rank>.json` (sentences and blanked blocks by position, state of the dropout's generator by
+update) in the run's folder. Prints how the processes of each job ended (negative: the signal).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -83,6 +85,9 @@ def record(folder: Path, rank: int) -> None:
 def arm(mishap: list[Any], rank: int) -> None:
     """Have this process meet with what was planned for it."""
     kind, who, when = mishap
+    if kind == "idle":
+        add_idle_parameter()
+        return
     session: Any = Session
     after_update = session.after_update
 
@@ -98,6 +103,21 @@ def arm(mishap: list[Any], rank: int) -> None:
             raise ValueError("a bug")
 
     session.after_update = updated
+
+
+def add_idle_parameter() -> None:
+    files: Any = session_module
+    build = files.build_model
+
+    def built(*arguments: Any) -> Any:
+        model = build(*arguments)
+        model.idle = torch.nn.Parameter(torch.ones(3))
+        groups = model.parameter_groups()
+        groups[-1].parameters.append(("idle", model.idle))
+        model.parameter_groups = lambda: groups
+        return model
+
+    files.build_model = built
 
 
 def child(job: Path, rank: int, size: int, mishap: list[Any] | None, meeting: socket.socket) -> int:
@@ -132,7 +152,9 @@ def main() -> None:
     jobs = json.loads(sys.argv[1])
     build_model(read_job(Path(jobs[0][0])).config, 10)  # the libraries it imports need not be imported by every child
     ended = []
-    for job, size, mishap in jobs:
+    for job, size, mishap, source in jobs:
+        if source:
+            shutil.copytree(Path(source) / "checkpoints", read_job(Path(job)).run.checkpoints)
         with socket.create_server(("127.0.0.1", 0), backlog=64) as meeting:
             pids = [child(Path(job), rank, size, mishap, meeting) for rank in range(size)]
         ended.append([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids])
