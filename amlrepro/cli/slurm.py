@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
     from amlrepro.cli.options import Opened
     from amlrepro.launch.job import Task
-    from amlrepro.launch.slurm import Group, SlurmExecutor
+    from amlrepro.launch.slurm import SlurmExecutor
+    from amlrepro.launch.slurm_groups import Group
     from amlrepro.suite.summary import PlanSummary
 
 
 def print_submissions(opened: Opened, tasks: list[Task], settings: ClusterSettings, summary: PlanSummary) -> None:
     """What would be submitted, by class of jobs; and what of SLURM is missing on this machine."""
     from amlrepro.cli.options import wide_console
-    from amlrepro.launch.slurm import make_groups, make_parts
+    from amlrepro.launch.slurm_groups import make_groups, make_parts
 
     console = wide_console()
     known = {(run, kind) for run, kind, _ in open_jobs(opened.store.folder)}

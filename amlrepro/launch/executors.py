@@ -62,7 +62,7 @@ def make_executor(name: str, tasks: list[Task], settings: Settings) -> Executor:
     """The executor of that name for some tasks (at least one). Raises `UserError` for an unknown name, missing GPUs, or
     a machine without SLURM."""
     if name == "slurm":
-        return SlurmExecutor(tasks, settings.cluster or ClusterSettings(), settings.store)
+        return SlurmExecutor(tasks, settings.cluster or ClusterSettings(), settings.store, settings.retries)
     if name != "local":
         raise unknown_name("executor", name, EXECUTORS, "--executor")
     execution = tasks[0].job.config.exec

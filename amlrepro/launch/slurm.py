@@ -1,8 +1,7 @@
 """Jobs under SLURM through submitit: one array a class of jobs, requeued by submitit's checkpointing. Torch-free.
 
-A run needs one job; a training with several processes hands its evaluations to a smaller job that waits for it, and
-measurements of time and memory wait for the run's other jobs and get a node for themselves. How things stand is read
-from the store; SLURM is asked once a minute, for jobs that it ended before they could leave a word.
+How things stand is read from the store; SLURM is asked once a minute, for jobs that it ended before they could leave a
+word.
 """
 
 from __future__ import annotations
@@ -10,17 +9,18 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from amlrepro.errors import UserError
 from amlrepro.files import disk_errors
-from amlrepro.launch.cluster import ClusterSettings, JobClass, Kind, submission
+from amlrepro.launch.cluster import ClusterSettings, Kind
 from amlrepro.launch.failures import RETRIED
-from amlrepro.launch.job import DONE, HELD, USER_ERROR, Job, Task
-from amlrepro.launch.local import TRAINING_SHARE, JobProgress, Outcome
+from amlrepro.launch.job import DONE, HELD, USER_ERROR, Task
+from amlrepro.launch.progress import JobProgress, Outcome, progress_of
+from amlrepro.launch.slurm_groups import Group, Part, dependency, make_groups, make_parts
 from amlrepro.launch.slurm_query import SlurmQuery, require_slurm
 from amlrepro.launch.submissions import (
     Submission,
@@ -40,73 +40,9 @@ from amlrepro.suite.cancel import REASON, cancel_requested
 from amlrepro.suite.lease import acquire, held
 from amlrepro.suite.store import Store, discard
 
-LARGEST_ARRAY = 1000  # SLURM's own limit, unless a cluster changes it
 STORE_SECONDS = 2.0
 PER_LOOK = 0.01  # seconds between two looks at the store, for each task
 SAVE_SHARE = 0.75  # of the time before the end in which a worker may save
-
-
-@dataclass(frozen=True)
-class Part:
-    """One job of a task. after: kinds of the same run's jobs that come first."""
-
-    task: Task
-    job: Job
-    job_class: JobClass
-    after: tuple[Kind, ...] = ()
-
-    @property
-    def key(self) -> tuple[str, Kind]:
-        return self.task.run_id, self.job_class.kind
-
-
-@dataclass(frozen=True)
-class Group:
-    """Parts that are submitted in one call. parameters: for submitit."""
-
-    job_class: JobClass
-    parts: tuple[Part, ...]
-    parameters: dict[str, Any]
-
-    @property
-    def waits(self) -> str | None:
-        """What the jobs wait for, for people."""
-        after = {kind for part in self.parts for kind in part.after}
-        return f"each waits for its run's {' and '.join(sorted(after))}" if after else None
-
-
-def make_parts(task: Task) -> list[Part]:
-    """The jobs of a task, in order."""
-    job, gpu = task.job, task.job.config.exec.device != "cpu"
-    processes = job.config.exec.processes
-    if task.alone:
-        return [Part(task, job, JobClass("measurement", 1, gpu), after=("training", "evaluation"))]
-    if processes == 1:
-        return [Part(task, job, JobClass("training", 1, gpu))]
-    rest = job.model_copy(update={"train": False, "config": job.config.with_changes({"exec.processes": 1})})
-    training = Part(task, job.model_copy(update={"evals": [], "probes": []}), JobClass("training", processes, gpu))
-    evaluation = JobClass("evaluation", 1, gpu)
-    if not job.train:
-        return [Part(task, rest, evaluation)]
-    has_more = bool(job.evals or job.probes)
-    return [training, *([Part(task, rest, evaluation, after=("training",))] if has_more else [])]
-
-
-def make_groups(parts: Iterable[Part], settings: ClusterSettings) -> list[Group]:
-    """One array for each class of jobs, those that others wait for first. Elements of an array and of the one that
-    waits for it have the same order. Raises `UserError` for processes that do not fit on nodes."""
-    classes: dict[tuple[Any, ...], list[Part]] = {}
-    for part in parts:
-        first = part.task.job.config.exec.processes if part.after == ("training",) else 0
-        classes.setdefault((len(part.after), part.job_class, first), []).append(part)
-    groups = []
-    for (_, job_class, _), members in sorted(classes.items(), key=lambda item: item[0]):
-        # Those with evaluations to follow come first, so that both arrays count alike.
-        ordered = sorted(members, key=lambda part: not (part.task.job.evals or part.task.job.probes))
-        parameters = submission(job_class, settings)
-        for begin in range(0, len(ordered), LARGEST_ARRAY):
-            groups.append(Group(job_class, tuple(ordered[begin : begin + LARGEST_ARRAY]), parameters))
-    return groups
 
 
 @dataclass
@@ -215,7 +151,7 @@ class SlurmExecutor:
         first = [
             known[(p.task.run_id, kind)] for p in group.parts for kind in p.after if (p.task.run_id, kind) in known
         ]
-        parameters = {**group.parameters, **_dependency(group, first)}
+        parameters = {**group.parameters, **dependency(group, first)}
         for part in group.parts:
             if part.job.fresh:
                 with acquire(part.job.run, lambda reason: None):
@@ -243,7 +179,7 @@ class SlurmExecutor:
                         mark_queued(part.job.run, made.element(number))
 
     def _look(self, each: _Watched, told: set[str]) -> bool:
-        """Whether a task is to be submitted again; takes in its outcome when it has ended. told: jobs that left a word."""
+        """Whether a task is to be submitted again; takes in its outcome when it ended. told: jobs that left word."""
         failed = None
         for _, job_id in each.jobs:
             if job_id not in told and not self._query.over(job_id):
@@ -308,26 +244,6 @@ def submit_array(folder: Path, calls: list[Supervisor], parameters: dict[str, An
     return str(jobs[0].job_id).split("_")[0]
 
 
-def _dependency(group: Group, first: list[str]) -> dict[str, Any]:
-    """Which jobs have to end before a group's: well, for evaluations; in any way, for measurements."""
-    if not first:
-        return {}
-    if group.job_class.kind == "measurement":
-        rule = "afterany:" + ":".join(first)
-    elif _count_alike(first, len(group.parts)):
-        rule = "aftercorr:" + first[0].split("_")[0]
-    else:
-        rule = "afterok:" + ":".join(first)
-    extra = {**group.parameters["additional_parameters"], "kill-on-invalid-dep": "yes"}
-    return {"dependency": rule, "additional_parameters": extra}
-
-
-def _count_alike(first: list[str], number: int) -> bool:
-    """Whether the jobs are elements 0, 1, ... of one array, which SLURM can match one to one with those of another."""
-    array = first[0].split("_")[0]
-    return number > 1 and first == [f"{array}_{index}" for index in range(number)]
-
-
 def _cause(state: str) -> str:
     """Why SLURM ended a job that left no word, as `failures` calls it."""
     known = {"PREEMPTED": "preempted", "NODE_FAIL": "node", "BOOT_FAIL": "node", "OUT_OF_MEMORY": "memory"}
@@ -337,13 +253,6 @@ def _cause(state: str) -> str:
 def _standing(task: Task) -> JobProgress:
     """Where a task stands that SLURM has, from the run's `state.json`."""
     state = task.job.run.read_state()
-    epoch = int(state.get("epoch", 0))
     if task.alone or state.get("state") != "running":
-        return JobProgress(task, "queued", epoch)
-    share = TRAINING_SHARE if task.job.train else 0.0
-    if evaluation := state.get("evaluation"):
-        return JobProgress(task, "evaluating", epoch, share + (1 - share) * evaluation["done"] / evaluation["total"])
-    steps = state.get("steps_per_epoch", 1) * max(1, task.planned.until)
-    part = share * min(1.0, state.get("step", 0) / steps)
-    pace = (state.get(name) for name in ("loss", "images_per_s", "eta_s"))
-    return JobProgress(task, "training", epoch, part, *pace)
+        return JobProgress(task, "queued", int(state.get("epoch", 0)))
+    return progress_of(task, None, since=0.0)

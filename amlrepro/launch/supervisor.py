@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from filelock import Timeout
+
 from amlrepro.files import disk_errors, write_json
 from amlrepro.launch.failures import REMEDIES, Failure, classify
-from amlrepro.launch.job import DONE, HELD, USER_ERROR, Job
+from amlrepro.launch.job import DONE, HELD, USER_ERROR, Job, left
+from amlrepro.launch.processes import command, without_place
 from amlrepro.launch.submissions import begun_path, changing, mark_queued, open_jobs, write_end
 from amlrepro.launch.worker import PARENT
 from amlrepro.rundir import RunDir
 from amlrepro.schema import parse_strict
 from amlrepro.suite.cancel import REASON, cancel_requested
-from amlrepro.suite.checkpoints import length
 from amlrepro.suite.lease import held
-from amlrepro.suite.plan import PlannedRun
-from amlrepro.suite.store import Store
 
 if TYPE_CHECKING:
     from submitit.core.job_environment import JobEnvironment
@@ -55,6 +55,7 @@ class Supervisor:
     patience: float = 60.0
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
     _code: int | None = field(default=None, init=False, repr=False)
+    _attempts: int = field(default=0, init=False, repr=False)
 
     def __call__(self) -> int:
         """Do the job; returns 0. Raises `JobFailed` otherwise, on which SLURM counts the job as failed."""
@@ -79,7 +80,8 @@ class Supervisor:
 
         self._end_worker()
         run = self._job().run
-        with changing(run):
+        # The signal may have come while this very thread had the lock: then the state is told a little less.
+        with contextlib.suppress(Timeout), changing(run).acquire(timeout=5.0):
             mark_queued(run, submitit.JobEnvironment().job_id, "stopped by SLURM; requeued, and goes on from there")
         return DelayedSubmission(replace(self))
 
@@ -87,15 +89,14 @@ class Supervisor:
         """Exit code of the last worker, and why it is not 0. A worker that was killed is started again; not so on a
         node that is at fault: the launcher then asks for another one."""
         path = begun_path(Path(self.folder), place.job_id, place.global_rank)
-        attempt = 0
         while True:
-            attempt += 1
-            job = self._job() if place.num_tasks > 1 else _left(self._job())
+            self._attempts += 1
+            job = self._job() if place.num_tasks > 1 else left(self._job())
             with changing(job.run):
                 write_json(path, job.model_dump(mode="json"))
                 if place.global_rank == 0:
                     self._begin(job, place)
-            if not _has_work(job):
+            if job.empty:
                 return DONE, None
             cancelled = place.num_tasks == 1 and cancel_requested(job.run)
             code, said = (TERMINATED, "") if cancelled else self._work(job, path, place)
@@ -107,12 +108,12 @@ class Supervisor:
             failure = classify(code, _reason(job.run), said)
             # Of several processes all have to come to the same answer, whoever's fault it was.
             again = failure.retry and failure.cause != "node" if place.num_tasks == 1 else True
-            if not again or attempt > self.retries or code in (HELD, TERMINATED, USER_ERROR):
+            if not again or self._attempts > self.retries or code in (HELD, TERMINATED, USER_ERROR):
                 return code, failure
 
     def _begin(self, job: Job, place: JobEnvironment) -> None:
         """Say that this job has the run; or that the run is done, when nothing is left."""
-        if _has_work(job):
+        if not job.empty:
             mark_queued(job.run, place.job_id)
         elif held(job.run) is None:
             job.run.write_state("done")
@@ -179,7 +180,7 @@ class Supervisor:
                 if held(run) is None and cancel_requested(run):
                     run.write_state("preempted", reason=REASON)
                 elif held(run) is None:
-                    run.write_state("failed", reason=failure.text, failure=failure.record(node, self.retries + 1))
+                    run.write_state("failed", reason=failure.text, failure=failure.record(node, self._attempts))
         write_end(Path(self.folder), place.job_id, code, failure.cause if failure else None, node)
 
     def _job(self) -> Job:
@@ -187,7 +188,8 @@ class Supervisor:
 
 
 def _start(path: Path, log: IO[bytes], place: JobEnvironment) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", PARENT: str(os.getpid())}
+    environment = {**without_place(os.environ), "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment[PARENT] = str(os.getpid())
     if place.num_tasks > 1:
         from submitit.helpers import TorchDistributedEnvironment
 
@@ -201,7 +203,7 @@ def _start(path: Path, log: IO[bytes], place: JobEnvironment) -> subprocess.Pope
             "MASTER_PORT": str(torchrun.master_port),
         }
     return subprocess.Popen(
-        [sys.executable, "-m", "amlrepro.launch.worker", str(path)],
+        command(path, 1),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -214,27 +216,6 @@ def _start(path: Path, log: IO[bytes], place: JobEnvironment) -> subprocess.Pope
 
 def _ignore_signal() -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-
-
-def _left(job: Job) -> Job:
-    """What the store still misses of a job that may have been requeued."""
-    profile = job.run.path.parents[1]
-    until = length(job.config)
-    planned = PlannedRun(
-        job.config,
-        "",
-        until if job.train else 0,
-        tuple(e for e in job.config.exec.milestones if e <= until) if job.train else (),
-        list(job.evals),
-        list(job.probes),
-    )
-    missing = Store(profile.parent, profile.name).missing(planned)
-    update = {"train": missing.epochs > 0, "evals": list(missing.evals), "probes": list(missing.probes)}
-    return job.model_copy(update=update)
-
-
-def _has_work(job: Job) -> bool:
-    return bool(job.train or job.evals or job.probes)
 
 
 def _reason(run: RunDir) -> str | None:

@@ -50,7 +50,8 @@ def test_the_same_table_as_the_local_executor(cluster: Path, tmp_path: Path) -> 
     local = amlris(tmp_path / "local", "--jobs", "1")
     said, _ = by_slurm.communicate(timeout=540)
     assert by_slurm.returncode == 0, said
-    assert local.wait(540) == 0
+    said_locally, _ = local.communicate(timeout=540)
+    assert local.returncode == 0, said_locally
     assert cells(tmp_path / "slurm") == cells(tmp_path / "local")
     (submission,) = read_submissions(tmp_path / "slurm" / "smoke" / "slurm")
     assert len(set(submission.runs)) == 10
