@@ -68,7 +68,7 @@ def ablate(
     experiment = ablation_experiment(sweeps, train, splits, metrics, model)
     chosen = replace(options, set_=[*(options.set_ or []), *_budget(budget)])
     command = f"amlris ablate {axis_} --values {values}"
-    opened = open_plan([experiment], chosen, command=command, device=work.device)
+    opened = open_plan([experiment], chosen, command=command, device=work.device, processes=work.processes)
     check_trainable(opened.plan, sweeps)
     for rows in same_trainings(opened.plan):
         typer.echo(f"note: {' and '.join(rows)} are one and the same training", err=True)

@@ -42,6 +42,9 @@ class WorkOptions:
     gpus: Annotated[int | None, typer.Option("--gpus", min=0, help="GPUs to use at a time.", show_default="1")] = None
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Jobs at a time, whatever the device.")] = None
     jobs_per_gpu: Annotated[int | None, typer.Option("--jobs-per-gpu", min=1, help="Jobs at a time on a GPU.")] = None
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="Processes of one training, a GPU each.", show_default="1")
+    ] = None
     retries: Annotated[int, typer.Option("--retries", min=0, help="Starts again after a crash or a kill.")] = 1
     cluster: Annotated[Path | None, typer.Option("--cluster", help="YAML file of SLURM settings.")] = None
     time: Annotated[str | None, typer.Option("--time", help="SLURM: limit of a job, as 12:00:00.")] = None

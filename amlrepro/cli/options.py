@@ -74,6 +74,7 @@ def open_plan(
     *,
     command: str,
     device: str | None = None,
+    processes: int | None = None,
     assume_data: bool = False,
 ) -> Opened:
     """Load the profile, find the data, and plan. Writes nothing.
@@ -87,6 +88,8 @@ def open_plan(
         if device not in DEVICES:
             raise unknown_name("device", device, DEVICES, "--device")
         overrides["exec.device"] = device
+    if processes is not None:
+        overrides["exec.processes"] = processes
     inputs = _inputs(spec, options, assume_data, command)
     choices = Choices(parse_seeds(options.seeds), options.preset, overrides)
     return Opened(Store(options.store, spec.id), build_plan(experiments, spec, inputs, choices), spec, inputs)

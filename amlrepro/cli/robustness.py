@@ -59,7 +59,7 @@ def robustness(
     work.check()
     experiment = _experiment(train, models, eval_, perturbations, severity, metrics)
     command = f"amlris robustness --train {train}"
-    opened = open_plan([experiment], options, command=command, device=work.device)
+    opened = open_plan([experiment], options, command=command, device=work.device, processes=work.processes)
     carry_out(opened, work, lambda: report_plan(opened))
 
 

@@ -14,5 +14,7 @@ def run(experiments: Experiments, options: PlanOptions, work: WorkOptions) -> No
     """Train and evaluate what the experiments still miss, then print their tables and write them to files."""
     work.check()
     command = f"amlris run {' '.join(experiments)}"
-    opened = open_plan(load_experiments(experiments), options, command=command, device=work.device)
+    opened = open_plan(
+        load_experiments(experiments), options, command=command, device=work.device, processes=work.processes
+    )
     carry_out(opened, work, lambda: report_plan(opened))
