@@ -17,7 +17,7 @@ from typing import Any
 from amlrepro.errors import UserError
 from amlrepro.files import disk_errors
 from amlrepro.launch.cluster import ClusterSettings, Kind
-from amlrepro.launch.failures import RETRIED
+from amlrepro.launch.failures import REMEDIES, RETRIED, Cause
 from amlrepro.launch.job import DONE, HELD, USER_ERROR, Task
 from amlrepro.launch.progress import JobProgress, Outcome, progress_of
 from amlrepro.launch.slurm_groups import Group, Part, dependency, make_groups, make_parts
@@ -37,7 +37,7 @@ from amlrepro.launch.submissions import (
 )
 from amlrepro.launch.supervisor import Supervisor
 from amlrepro.suite.cancel import REASON, cancel_requested
-from amlrepro.suite.lease import acquire, held
+from amlrepro.suite.lease import EXPIRY_SECONDS, acquire, held, last_beat
 from amlrepro.suite.store import Store, discard
 
 STORE_SECONDS = 2.0
@@ -47,11 +47,14 @@ SAVE_SHARE = 0.75  # of the time before the end in which a worker may save
 
 @dataclass
 class _Watched:
-    """A task under way. jobs: kind and id of its jobs, in order. seen: of another's lease, while one is in the way."""
+    """A task under way. jobs: kind and id of its jobs, in order. attempts: failures that were not its own. seen, since:
+    another's lease and heartbeat, and when they last changed, while they are in the way."""
 
     task: Task
     jobs: list[tuple[Kind, str]] = field(default_factory=list)
     attempts: int = 0
+    seen: object = None
+    since: float = 0.0
 
 
 class SlurmExecutor:
@@ -205,7 +208,7 @@ class SlurmExecutor:
     def _failed(self, each: _Watched, job_id: str, end: dict[str, Any] | None) -> bool:
         """Take in a failed job; whether its task is to be submitted again."""
         code, cause = (end["code"], end["cause"]) if end else (None, _cause(self._query.known.get(job_id, "")))
-        if code == HELD and held(each.task.job.run) is not None:
+        if code == HELD and self._elsewhere(each):
             return False  # whoever has it will leave its word in the store; then what is missing is submitted
         if cause == "node" and end:
             self._bad_nodes.add(str(end["node"]))
@@ -219,8 +222,20 @@ class SlurmExecutor:
         reason = state.get("reason") if state.get("state") == "failed" else None
         said = reason or f"SLURM ended job {job_id}: {self._query.known.get(job_id, 'unknown')}"
         log = f"\n  log:      {log_path(self._folder, job_id)}"
-        self.outcomes.append(Outcome(each.task, False, code == USER_ERROR, said if reason else said + log))
+        remedy = REMEDIES.get(cause)
+        self.outcomes.append(Outcome(each.task, False, code == USER_ERROR, said if reason else said + log, remedy))
         return False
+
+    def _elsewhere(self, each: _Watched) -> bool:
+        """Whether another process has the run. An owner on another host that has long been silent may be dead: a worker
+        finds out."""
+        owner = held(each.task.job.run)
+        if owner is None:
+            return False
+        seen = owner.token, last_beat(each.task.job.run)
+        if seen != each.seen:
+            each.seen, each.since = seen, time.monotonic()
+        return owner.alive() is True or time.monotonic() - each.since < EXPIRY_SECONDS
 
 
 def submit_array(folder: Path, calls: list[Supervisor], parameters: dict[str, Any], requeues: int) -> str:
@@ -244,10 +259,11 @@ def submit_array(folder: Path, calls: list[Supervisor], parameters: dict[str, An
     return str(jobs[0].job_id).split("_")[0]
 
 
-def _cause(state: str) -> str:
+def _cause(state: str) -> Cause:
     """Why SLURM ended a job that left no word, as `failures` calls it."""
-    known = {"PREEMPTED": "preempted", "NODE_FAIL": "node", "BOOT_FAIL": "node", "OUT_OF_MEMORY": "memory"}
-    return known.get(state, "preempted" if state == "TIMEOUT" else "error")
+    known: dict[str, Cause] = {"PREEMPTED": "preempted", "TIMEOUT": "preempted", "OUT_OF_MEMORY": "memory"}
+    known |= {"NODE_FAIL": "node", "BOOT_FAIL": "node"}
+    return known.get(state, "error")
 
 
 def _standing(task: Task) -> JobProgress:

@@ -99,7 +99,10 @@ class Supervisor:
             if job.empty:
                 return DONE, None
             cancelled = place.num_tasks == 1 and cancel_requested(job.run)
+            step = _step(job.run)
             code, said = (TERMINATED, "") if cancelled else self._work(job, path, place)
+            if place.num_tasks == 1 and _step(job.run) > step:
+                self._attempts = 1  # failures are counted in a row, without progress in between
             if code == DONE:
                 self._hand_on(job, place)
                 return DONE, None
@@ -216,6 +219,10 @@ def _start(path: Path, log: IO[bytes], place: JobEnvironment) -> subprocess.Pope
 
 def _ignore_signal() -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+def _step(run: RunDir) -> int:
+    return int(run.read_state().get("step", 0))
 
 
 def _reason(run: RunDir) -> str | None:
