@@ -1,4 +1,4 @@
-"""Files that are never half-written. Imported by every room; imports only `errors`."""
+"""Files that are never half-written. Imported by every room; imports only `errors` and `machine`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from amlrepro.errors import UserError
+from amlrepro.machine import is_dead, writer
+
+guards: list[Callable[[Path], None]] = []  # called with a path before what was written takes its place there
 
 
 @contextlib.contextmanager
@@ -35,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`, else removed."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{writer()}.", suffix=".tmp")
         os.close(handle)
         temporary = Path(name)
         try:
@@ -43,10 +46,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
             with temporary.open("rb+") as f:
                 os.fsync(f.fileno())
             os.chmod(temporary, 0o666 & ~_umask())
+            guard(path)
             os.replace(temporary, path)
             _sync_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def guard(path: Path) -> None:
+    """Ask all `guards` before something is written to `path`."""
+    for ask in list(guards):
+        ask(path)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove temporary files that killed processes of this machine left anywhere in a folder; returns them."""
+    removed = []
+    for path in folder.rglob(".*.tmp"):
+        parts = path.name.split(".")
+        if len(parts) > 3 and is_dead(parts[-3]):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -75,6 +96,7 @@ def read_json(path: Path) -> Any:
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:
     """Append one row to a JSON-lines file in one write."""
+    guard(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps(row, ensure_ascii=False).encode() + b"\n"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from amlrepro import files
 from amlrepro.errors import UserError
 from amlrepro.files import append_jsonl, atomic_path, canonical_hash, read_json, read_jsonl, sha256_file, write_json
 
@@ -61,3 +64,36 @@ def test_broken_json_names_the_file(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(UserError, match=r"state\.json"):
         read_json(path)
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from amlrepro.files import atomic_path
+with atomic_path(Path(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    target = tmp_path / "runs" / "a" / "state.json"
+    subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    (left,) = target.parent.iterdir()
+    foreign = target.parent / ".state.json.0123abcd-1.x.tmp"  # of another machine: it may live
+    foreign.touch()
+    with files.atomic_path(target) as mine:
+        assert files.sweep(tmp_path) == [left]
+        assert mine.exists()
+    assert sorted(target.parent.iterdir()) == [foreign, target]
+
+
+def test_a_guard_holds_a_write_back(tmp_path: Path) -> None:
+    def refuse(path: Path) -> None:
+        raise UserError("not yours", where=path)
+
+    files.guards.append(refuse)
+    try:
+        for write in (lambda path: files.write_text(path, "x"), lambda path: files.append_jsonl(path, {})):
+            with pytest.raises(UserError, match="not yours"):
+                write(tmp_path / "file")
+    finally:
+        files.guards.remove(refuse)
+    assert not list(tmp_path.iterdir())

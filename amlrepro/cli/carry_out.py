@@ -17,6 +17,7 @@ from amlrepro.cli.plan import print_plan
 from amlrepro.cli.progress import watch
 from amlrepro.cli.slurm import announce, print_submissions
 from amlrepro.errors import UserError, unknown_name
+from amlrepro.files import sweep
 from amlrepro.launch.cluster import ClusterSettings, load_cluster, with_flags
 from amlrepro.launch.executors import EXECUTORS, Settings, make_executor
 from amlrepro.launch.job import Task, make_tasks
@@ -98,6 +99,7 @@ def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> No
         if work.executor == "slurm":
             print_submissions(opened, tasks, work.cluster_settings(), summary)
         return
+    sweep(opened.store.folder)
     for task in tasks:
         clear_cancel(task.job.run)  # whoever names a run now wants it
     with at_work(opened.store, opened.plan):

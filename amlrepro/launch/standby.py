@@ -120,7 +120,10 @@ def _become_worker(request: dict[str, object], parent: int) -> NoReturn:
     os.environ[worker.PARENT] = str(parent)
     job = Job.model_validate(request["job"])
     sys.argv = [worker.__file__, job.folder]
-    sys.exit(worker.carry_out(job))
+    try:
+        sys.exit(worker.carry_out(job))
+    finally:
+        gc.unfreeze()  # libraries look for what was never freed
 
 
 if __name__ == "__main__":

@@ -19,11 +19,16 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from amlrepro import files
 from amlrepro.errors import UserError
 from amlrepro.files import disk_errors
+from amlrepro.machine import machine, process_start, writer
 from amlrepro.rundir import RunDir
+from amlrepro.suite.cancel import REASON, cancel_requested
 
 BEAT_SECONDS = 5.0
+PAUSE_SECONDS = 15.0  # without a look at the lease, after which nothing is written before the next look
+LOST = "another process took over the run"
 EXPIRY_SECONDS = 90.0  # longer than shared file systems cache a file's attributes
 
 
@@ -41,13 +46,13 @@ class Owner:
     def me(cls) -> Owner:
         """This process, with a token of its own."""
         pid = os.getpid()
-        return cls(uuid.uuid4().hex, socket.gethostname(), _machine(), pid, _process_start(pid) or "")
+        return cls(uuid.uuid4().hex, socket.gethostname(), machine(), pid, process_start(pid) or "")
 
     def alive(self) -> bool | None:
         """Whether the owning process lives; None where only its heartbeat can tell (another host)."""
-        if self.machine != _machine():
+        if self.machine != machine():
             return None
-        start = _process_start(self.pid)
+        start = process_start(self.pid)
         return start is not None and start == self.started
 
 
@@ -59,8 +64,9 @@ class Lease:
     """The right to write in a run's folder, held until `release` (or the end of the `with` block).
 
     A thread renews the heartbeat and checks that the lease is still ours; `on_lost` is called from that thread when it
-    is not (this process was suspended for so long that another took over), or when `watch_parent` is given and that
-    process is gone.
+    is not (this process was suspended for so long that another took over), and once when somebody asks to cancel the
+    run, or when `watch_parent` is given and that process is gone. Files of the run that are written after a pause are
+    held back until the lease has been looked at, so that a process that was suspended spoils nothing.
     """
 
     def __init__(self, run: RunDir, owner: Owner, on_lost: Callable[[str], None], watch_parent: int | None) -> None:
@@ -69,14 +75,17 @@ class Lease:
         self._on_lost = on_lost
         self._parent = watch_parent
         self._stop = threading.Event()
+        self._looked = time.monotonic()
         self._thread = threading.Thread(target=self._keep_alive, name="heartbeat", daemon=True)
         run.beat()
+        files.guards.append(self._guard)
         self._thread.start()
 
     def release(self) -> None:
         """Stop the heartbeat and give the lease back."""
         self._stop.set()
         self._thread.join()
+        files.guards.remove(self._guard)
         if self._still_ours():
             lease_path(self.run).unlink(missing_ok=True)
 
@@ -90,20 +99,35 @@ class Lease:
         owner = read_owner(self.run)
         return owner is not None and owner.token == self.owner.token
 
+    def _guard(self, path: Path) -> None:
+        """Called before a file takes its place: after a pause, the lease may be another's."""
+        if time.monotonic() - self._looked < PAUSE_SECONDS or not path.is_relative_to(self.run.path):
+            return
+        if not self._still_ours():
+            self._on_lost(LOST)
+            raise LeaseHeld(LOST, where=self.run.path)
+        self._looked = time.monotonic()
+
     def _keep_alive(self) -> None:
-        last = time.monotonic()
+        told = False
         while not self._stop.wait(1.0):
-            if self._parent is not None and os.getppid() != self._parent:
-                self._on_lost("the process that started this one is gone")
-                return
-            if time.monotonic() - last < BEAT_SECONDS:
+            reason = self._reason_to_end()
+            if reason is not None and not told:
+                told = True  # saving may take a while: the heartbeat goes on
+                self._on_lost(reason)
+            if time.monotonic() - self._looked < BEAT_SECONDS:
                 continue
-            last = time.monotonic()
             if not self._still_ours():
-                self._on_lost("another process took over the run")
+                self._on_lost(LOST)
                 return
+            self._looked = time.monotonic()
             with contextlib.suppress(OSError):  # a full disk must not end a training that could still finish
                 self.run.beat()
+
+    def _reason_to_end(self) -> str | None:
+        if self._parent is not None and os.getppid() != self._parent:
+            return "the process that started this one is gone"
+        return REASON if cancel_requested(self.run) else None
 
 
 def lease_path(run: RunDir) -> Path:
@@ -162,12 +186,12 @@ def held(run: RunDir) -> Owner | None:
 
 def _create(run: RunDir, me: Owner) -> bool:
     """Create the lease with its content in one step (a hard link), or find it there."""
-    draft = run.path / f".lease.{me.token}"
-    draft.write_text(json.dumps(asdict(me)), "utf-8")
+    draft = _draft(run, me)
     try:
         os.link(draft, lease_path(run))
     except FileExistsError:
-        return False
+        # A network file system may carry out a request whose answer is lost, and find the link at the second try.
+        return os.stat(draft).st_nlink == 2
     finally:
         draft.unlink(missing_ok=True)
     return True
@@ -175,14 +199,22 @@ def _create(run: RunDir, me: Owner) -> bool:
 
 def _take_over(run: RunDir, dead: Owner, me: Owner) -> bool:
     """Replace a dead owner's lease by ours; False when someone else was faster."""
-    with FileLock(run.path / ".lease.lock"):
+    with _takeover_lock(run):
         current = read_owner(run)
         if current is None or current.token != dead.token:
             return False
-        draft = run.path / f".lease.{me.token}"
-        draft.write_text(json.dumps(asdict(me)), "utf-8")
-        os.replace(draft, lease_path(run))
+        os.replace(_draft(run, me), lease_path(run))
         return True
+
+
+def _draft(run: RunDir, me: Owner) -> Path:
+    draft = run.path / f".lease.json.{writer()}.{me.token}.tmp"
+    draft.write_text(json.dumps(asdict(me)), "utf-8")
+    return draft
+
+
+def _takeover_lock(run: RunDir) -> FileLock:
+    return FileLock(run.path / ".lease.lock")
 
 
 def _wait_for_end(run: RunDir, owner: Owner, patience: float, expiry: float) -> bool:
@@ -208,30 +240,3 @@ def last_beat(run: RunDir) -> tuple[int, bytes]:
             return os.fstat(f.fileno()).st_mtime_ns, f.read()
     except OSError:
         return 0, b""
-
-
-def _machine() -> str:
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
-    with contextlib.suppress(OSError):
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-def _process_start(pid: int) -> str | None:
-    """When a process started, as the system counts; None when it does not run (a zombie does not)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]
-    except OSError:
-        pass
-    if Path("/proc/self/stat").exists():
-        return None
-    try:  # systems without /proc
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return ""

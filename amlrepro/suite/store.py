@@ -164,7 +164,7 @@ def discard(run: RunDir) -> None:
     for path in run.path.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path not in (lease_path(run), run.heartbeat):
+        elif path != run.heartbeat and not path.name.startswith((lease_path(run).name, ".lease")):
             path.unlink()
 
 

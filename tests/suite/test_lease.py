@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from amlrepro.rundir import RunDir
-from amlrepro.suite.lease import LeaseHeld, Owner, acquire, held, lease_path, read_owner
+from amlrepro.suite.cancel import request_cancel
+from amlrepro.suite.lease import LeaseHeld, Owner, acquire, held, last_beat, lease_path, read_owner
 
 HOLDER = """
 import sys, time
@@ -127,3 +129,66 @@ def test_the_owner_notices_when_it_lost_the_lease(run: RunDir, monkeypatch: pyte
     owner = read_owner(run)
     assert owner is not None
     assert owner.token == "theirs"  # the other's lease is not taken away
+
+
+def test_the_owner_is_told_once_when_somebody_cancels_the_run(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amlrepro.suite.lease.BEAT_SECONDS", 0.0)
+    told: list[str] = []
+    lease = acquire(run, told.append)
+    request_cancel(run)
+    time.sleep(1.2)
+    os.utime(run.heartbeat, (7, 7))
+    time.sleep(1.2)
+    assert told == ["cancelled"]
+    assert last_beat(run)[0] > 1e18  # while it saves, it is seen to live
+    lease.release()
+    assert read_owner(run) is None
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from amlrepro.files import append_jsonl, write_text
+from amlrepro.rundir import RunDir
+from amlrepro.suite import lease
+lease.BEAT_SECONDS, lease.PAUSE_SECONDS = 1e9, 0.3  # no help from the heartbeat
+run = RunDir(Path(sys.argv[1]))
+held = lease.acquire(run, lambda reason: None)
+for number in range(10**6):
+    try:
+        write_text(run.path / "written", str(number))
+        append_jsonl(run.history, {"number": number})
+    except lease.LeaseHeld:
+        sys.exit(75)
+    print(number, flush=True)
+    time.sleep(0.01)
+"""
+
+
+def test_a_suspended_process_writes_nothing_after_another_took_over(run: RunDir) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(run.path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        for _ in range(3):
+            writer.stdout.readline()
+        writer.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        pretend(run, elsewhere())
+        before = (run.path / "written").read_text(), run.history.read_text()
+        writer.send_signal(signal.SIGCONT)
+        assert writer.wait(10) == 75
+        assert ((run.path / "written").read_text(), run.history.read_text()) == before
+        assert not list(run.path.glob(".*.tmp"))
+
+
+def test_a_link_whose_answer_was_lost_is_ours(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def answer_lost(source: Path, target: Path) -> None:
+        link(source, target)
+        raise FileExistsError
+
+    monkeypatch.setattr("amlrepro.suite.lease.os.link", answer_lost)
+    with acquire(run, ignore, patience=0) as lease:
+        owner = read_owner(run)
+        assert owner is not None
+        assert owner.token == lease.owner.token
