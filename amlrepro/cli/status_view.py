@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 STYLES = {"running": "cyan", "failed": "red", "interrupted": "yellow", "preempted": "yellow", "done": "green"}
-NARROW = 110  # columns of a terminal with no room for bars
+BAR, REMARK = "bar", "remark"  # columns without a title
+BAR_WIDTH, SHORT_REMARK, GAP = 16, 20, 3
 FEW_RUNS = 40  # as many are listed in any case
 NAMED = 6  # runs of a group of failures that are named
 REASONS = 3
@@ -80,7 +81,7 @@ def render(overview: Overview, width: int, rows: int | None = None, everything: 
     if left_out:
         parts.append(Text(f"and {left_out} more; --all lists them" if rows is None else f"and {left_out} more"))
     if overview.experiments:
-        parts.append(_experiments_table(overview.experiments, width))
+        parts += ["", _experiments_table(overview.experiments)]
     for group in failure_groups(overview.runs):
         parts += ["", _failure_table(group)]
     return parts
@@ -168,30 +169,46 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 
 def _runs_table(runs: Sequence[RunView], width: int) -> Table:
+    """Runs with their whole names; of the rest what there is room for."""
     from rich import box
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    texts = [describe(run) for run in runs]
-    names = [name for name in texts[0] if any(text[name] for text in texts)]
-    bars = width >= NARROW and any(run.fraction is not None for run in runs)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=width < NARROW)
-    table.add_column("run", no_wrap=True, overflow="ellipsis", ratio=3 if width < NARROW else None)
-    table.add_column("state", no_wrap=True)
-    if bars:
-        table.add_column("", width=16)
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=2 if width < NARROW else None)
-    for run, text in zip(runs, texts, strict=True):
-        bar = [ProgressBar(1.0, run.fraction, width=16) if run.fraction is not None else ""] if bars else []
-        state = Text(state_of(run), style=STYLES.get(run.state, ""))
-        table.add_row(run.run_id, state, *bar, *(text[name] for name in names), Text(remark(run)))
+    rows = [{"run": run.run_id, "state": state_of(run), **describe(run), REMARK: remark(run)} for run in runs]
+    names = _fitting(rows, width, bars=any(run.fraction is not None for run in runs))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name, least in names.items():
+        right = name not in ("run", "state", BAR, REMARK)
+        title = "" if name in (BAR, REMARK) else name
+        table.add_column(title, justify="right" if right else "left", no_wrap=True, width=least)
+    for run, row in zip(runs, rows, strict=True):
+        cells: dict[str, RenderableType] = {name: Text(text) for name, text in row.items()}
+        cells["state"] = Text(row["state"], style=STYLES.get(run.state, ""))
+        cells[BAR] = ProgressBar(1.0, run.fraction, width=BAR_WIDTH) if run.fraction is not None else ""
+        table.add_row(*(cells[name] for name in names))
     return table
 
 
-def _experiments_table(experiments: Sequence[ExperimentView], width: int) -> Table:
+def _fitting(rows: Sequence[dict[str, str]], width: int, bars: bool) -> dict[str, int]:
+    """The columns that say anything and fit, with their least widths; the least important are left out first."""
+    widths = {name: max(len(row[name]) for row in rows) for name in rows[0]}
+    widths = {name: max(size, len(name)) for name, size in widths.items() if size}
+    if REMARK in widths:
+        widths[REMARK] = min(widths[REMARK], SHORT_REMARK)
+    if bars:
+        widths[BAR] = BAR_WIDTH
+    order = [name for name in ("run", "state", BAR, *list(rows[0])[2:]) if name in widths]
+    for name in (BAR, "images/s", REMARK, "loss", "results", "left"):
+        if sum(widths[each] + GAP for each in order) - GAP <= width:
+            break
+        order = [each for each in order if each != name]
+    if REMARK in order:
+        widths[REMARK] = width - sum(widths[each] + GAP for each in order if each != REMARK)
+    return {name: widths[name] for name in order}
+
+
+def _experiments_table(experiments: Sequence[ExperimentView]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -205,6 +222,6 @@ def _experiments_table(experiments: Sequence[ExperimentView], width: int) -> Tab
         notes = [each.label, _seeds(each.seeds)]
         notes += [f"{each.figures_filled} of {each.figures} figures"] if each.figures else []
         notes += [f"{each.unavailable} not available"] if each.unavailable else []
-        filled = Text(f"{each.filled} of {each.cells}", style="green" if full else "")
+        filled = Text(f"{each.filled} of {each.cells}" if each.cells else "-", style="green" if full else "")
         table.add_row(each.experiment, filled, "; ".join(filter(None, [*notes, each.title])))
     return table

@@ -60,8 +60,8 @@ def _screen(overviews: Sequence[Overview], width: int, height: int | None) -> Re
     for overview in overviews:
         rows = None
         if height is not None:
-            around = 5 + len(overview.experiments) + 2 * bool(overview.experiments)
-            around += sum(len(failure_lines(group)) for group in failure_groups(overview.runs))
+            around = 5 + len(overview.experiments) + 3 * bool(overview.experiments)
+            around += sum(len(failure_lines(group)) + 2 for group in failure_groups(overview.runs))
             rows = height // len(overviews) - around
         parts += render(overview, width, rows)
     return Group(*parts)

@@ -22,7 +22,7 @@ from amlrepro.suite.orders import Need, Order, read_orders
 from amlrepro.suite.store import Store, is_stale
 
 # In the order in which people want to see them. `to do`: asked for, and no launcher is at work on it.
-STATES = ("running", "queued", "failed", "interrupted", "preempted", "cancelled", "to do", "done")
+STATES = ("running", "failed", "interrupted", "preempted", "cancelled", "queued", "to do", "done")
 AT_WORK = ("running", "queued")
 
 
