@@ -9,6 +9,7 @@ save, and it ends with it.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -17,6 +18,7 @@ import os
 import select
 import signal
 import sys
+import traceback
 from typing import NoReturn
 
 from amlrepro.launch import worker
@@ -120,11 +122,19 @@ def _become_worker(request: dict[str, object], parent: int) -> NoReturn:
     os.environ[worker.PARENT] = str(parent)
     job = Job.model_validate(request["job"])
     sys.argv = [worker.__file__, job.folder]
+    code = 1
     try:
-        sys.exit(worker.carry_out(job))
-    finally:
-        gc.unfreeze()  # libraries look for what was never freed
+        code = worker.carry_out(job)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:  # taking all modules apart, as the interpreter would, takes longer than beginning the next job
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())
