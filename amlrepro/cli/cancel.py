@@ -12,12 +12,14 @@ import typer
 
 from amlrepro.cli.options import DEFAULT_STORE, StoreOption
 from amlrepro.cli.runs import AnyProfile, choose_runs
+from amlrepro.cli.status_view import counts
 from amlrepro.errors import UserError
 from amlrepro.launch.submissions import begun_path, open_jobs, submissions_folder
 from amlrepro.suite.cancel import request_cancel
 from amlrepro.suite.overview import AT_WORK, RunView, look
 from amlrepro.suite.store import Store
 
+FEW = 4  # runs that are named
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -47,12 +49,13 @@ def cancel(
         typer.echo(f"{view.run_id}: " + ("asked to save and end" if view.state == "running" else "will not be started"))
     if jobs:
         typer.echo(_scancel(jobs))
-    for _, view in chosen if names else ():
-        if view not in [target for _, target in targets]:
-            typer.echo(f"{view.run_id}: {view.state}, nothing to cancel")
+    others = [pair[1] for pair in chosen if pair not in targets] if names else []
+    if others:
+        what = counts(others) if len(others) > FEW else "; ".join(f"{view.run_id}: {view.state}" for view in others)
+        typer.echo(f"nothing to cancel of {what}")
     if running:
         typer.echo("saving takes some seconds; amlris status shows when they have ended")
-    elif not targets:
+    elif not targets and not others:
         typer.echo("nothing runs or waits")
 
 
@@ -93,6 +96,6 @@ def _scancel(jobs: Sequence[str]) -> str:
     return f"taken out of SLURM's queue: {', '.join(jobs)}"
 
 
-def _names(views: Sequence[RunView], few: int = 4) -> str:
-    named = ", ".join(view.run_id for view in views[:few])
-    return named + (f" and {len(views) - few} more" if len(views) > few else "")
+def _names(views: Sequence[RunView]) -> str:
+    named = ", ".join(view.run_id for view in views[:FEW])
+    return named + (f" and {len(views) - FEW} more" if len(views) > FEW else "")

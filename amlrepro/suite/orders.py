@@ -1,7 +1,9 @@
 """What was asked of a store: an order a command, so that anyone finds again what is to be done and what it feeds.
 
-<store>/orders/<name>.json holds the runs with all that is asked of them, and for every cell what has to be there. It is
-written before the work begins; a launcher puts its name to it for as long as it is at work. Torch-free.
+<store>/orders/<name>.json            the runs with all that is asked of them, and for every cell what has to be there
+<store>/orders/<name>.<token>.launcher  who is at work on it, for as long as it is
+
+Torch-free.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from amlrepro.suite.plan import Cell, HistoryRequest, Plan, PlannedFigure, Plann
 from amlrepro.suite.store import Store
 
 FORMAT = 1
+SIGNATURE = ".launcher"
 Need = tuple[str, str]  # run, and what of it: `evals/<id>`, `probes/<id>`, `epochs/<n>`
 _CHOICES = ("profile", "source", "data_root", "preset", "seeds", "watermark", "overrides")
 _KEPT = ("preset", "until", "milestones", "refs", "used_by")  # of a planned run, as they are
@@ -30,10 +33,11 @@ _KEPT = ("preset", "until", "milestones", "refs", "used_by")  # of a planned run
 
 @dataclass(frozen=True)
 class Order:
-    """One command's order. path: its file. values: its content."""
+    """One command's order. path: its file. values: its content. launchers: who signed it and has not ended in order."""
 
     path: Path
     values: dict[str, Any]
+    launchers: tuple[Owner, ...] = ()
 
     @property
     def run_ids(self) -> list[str]:
@@ -48,8 +52,7 @@ class Order:
     @cached_property
     def active(self) -> bool:
         """Whether a launcher is at work on it, as far as can be told from here."""
-        launcher = self.values.get("launcher")
-        return launcher is not None and Owner(**launcher).alive() is not False
+        return any(launcher.alive() is not False for launcher in self.launchers)
 
     @property
     def label(self) -> str:
@@ -112,7 +115,7 @@ def order_of(plan: Plan, path: Path = Path()) -> Order:
             }
         )
     values = {name: getattr(plan, name) for name in _CHOICES}
-    values |= {"format": FORMAT, "versions": VERSIONS, "since": time.time(), "launcher": None}
+    values |= {"format": FORMAT, "versions": VERSIONS, "since": time.time()}
     values |= {"experiments": experiments, "runs": {name: _run(plan.runs[name]) for name in runs}}
     return Order(path, values)
 
@@ -120,9 +123,11 @@ def order_of(plan: Plan, path: Path = Path()) -> Order:
 def read_orders(store: Store) -> list[Order]:
     """The orders of a store, oldest first; files of another version or that do not parse are left out."""
     found = []
+    signed = _signatures(orders_folder(store))
     for path in sorted(orders_folder(store).glob("*.json")):
         with contextlib.suppress(UserError, OSError, KeyError, TypeError):
-            order = Order(path, dict(read_json(path)))
+            launchers = tuple(owner for signature, owner in signed if signature.name.startswith(f"{path.stem}."))
+            order = Order(path, dict(read_json(path)), launchers)
             if order.values["format"] == FORMAT:
                 found.append(order)
     return sorted(found, key=lambda order: float(order.values["since"]))
@@ -136,16 +141,27 @@ def at_work(store: Store, plan: Plan) -> Iterator[None]:
     ids = [each["id"] for each in order.values["experiments"]]
     choices = [order.values[name] for name in _CHOICES if name != "watermark"]
     name = f"{ids[0] if len(ids) == 1 else 'several'}-{canonical_hash([ids, choices, order.run_ids], 8)}"
-    path = orders_folder(store) / f"{name}.json"
-    write_json(path, {**order.values, "launcher": asdict(Owner.me())})
+    folder, me = orders_folder(store), Owner.me()
+    path, signature = folder / f"{name}.json", folder / f"{name}.{me.token}{SIGNATURE}"
+    for other, owner in _signatures(folder):
+        if owner.alive() is False:
+            other.unlink(missing_ok=True)
+    write_json(signature, asdict(me))
     try:
+        write_json(path, order.values)
         yield
     finally:
-        with contextlib.suppress(UserError):  # a full disk has been told already
-            if ids:
-                write_json(path, order.values)
-            else:
-                path.unlink(missing_ok=True)
+        signature.unlink(missing_ok=True)
+        if not ids:
+            path.unlink(missing_ok=True)
+
+
+def _signatures(folder: Path) -> list[tuple[Path, Owner]]:
+    found = []
+    for path in folder.glob(f"*{SIGNATURE}"):
+        with contextlib.suppress(UserError, OSError, TypeError):  # gone meanwhile, or torn
+            found.append((path, Owner(**read_json(path))))
+    return found
 
 
 def orders_folder(store: Store) -> Path:

@@ -7,11 +7,11 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from watched_store import make_plan, ordered_store, put_results, put_run
@@ -41,9 +41,6 @@ def store(tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store in `results` of the working folder, where table2 was asked for."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AMLRIS_CONFIG", str(tmp_path / "none.yaml"))
-    for module in (status_watch, logs_module):
-        monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(logs_module, "POLL_SECONDS", 0.02)
     return ordered_store(Path("results"), plan)
 
 
@@ -58,6 +55,14 @@ def call(*arguments: str) -> int:
     with pytest.raises(SystemExit) as end:
         main(list(arguments))
     return int(end.value.code or 0)
+
+
+def between_looks(module: ModuleType, work: Iterator[None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do one step of `work` before the first look and one in each pause between two."""
+    next(work)
+    stepping = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: next(work, None))
+    monkeypatch.setattr(module, "time", stepping)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
 
 
 def run_it(run: RunDir) -> None:
@@ -112,7 +117,11 @@ def test_status_of_experiments(store: Store, capsys: pytest.CaptureFixture[str],
 
 
 def test_watching_in_lines_follows_changes_to_the_end(
-    store: Store, runs: list[PlannedRun], plan: Plan, capsys: pytest.CaptureFixture[str]
+    store: Store,
+    runs: list[PlannedRun],
+    plan: Plan,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def work() -> Iterator[None]:
         with at_work(store, plan):
@@ -125,23 +134,14 @@ def test_watching_in_lines_follows_changes_to_the_end(
             lease_path(store.run(runs[0].run_id)).unlink()
             yield
 
-    steps = work()
-    next(steps)
-
-    def carry_on() -> None:
-        for _ in steps:
-            time.sleep(0.5)
-
-    thread = threading.Thread(target=carry_on)
-    thread.start()
+    between_looks(status_watch, work(), monkeypatch)
     assert call("status", "--watch") == 0
-    thread.join()
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith(runs[0].run_id)]
     assert [line.split(": ")[1].split(",")[0] for line in said] == ["queued", "training", "done"]
 
 
 def test_logs_shows_the_end_and_follows_restarts(
-    store: Store, runs: list[PlannedRun], capsys: pytest.CaptureFixture[str]
+    store: Store, runs: list[PlannedRun], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = put_run(store, runs[0], "running", 1)
     run_it(run)
@@ -149,21 +149,20 @@ def test_logs_shows_the_end_and_follows_restarts(
     assert call("logs", runs[0].run_id[:-3], "-n", "3") == 0
     assert capsys.readouterr().out == "line 47\nline 48\nline 49\n"
 
-    def go_on() -> None:
-        time.sleep(0.3)
-        with run.log.open("a") as f:
+    def work() -> Iterator[None]:
+        yield
+        with run.log.open("a", encoding="utf-8") as f:
             f.write("half a ")
             f.flush()
-            time.sleep(0.2)
+            yield
             f.write("line é\n--- restarted\n")
-        time.sleep(0.2)
+        yield
         put_run(store, runs[0], "failed", 1, reason="broken\n more")
         lease_path(run).unlink()
+        yield
 
-    thread = threading.Thread(target=go_on)
-    thread.start()
+    between_looks(logs_module, work(), monkeypatch)
     assert call("logs", runs[0].run_id, "-n", "1", "--follow") == 0
-    thread.join()
     output = capsys.readouterr()
     assert output.out == "line 49\nhalf a line é\n--- restarted\n"
     assert output.err == f"{runs[0].run_id}: failed, broken\n"
@@ -196,7 +195,7 @@ def test_cancel_asks_first_and_says_what_it_did(
         assert call("cancel", "table2", "--yes") == 0
     text = capsys.readouterr().out
     assert f"{runs[0].run_id}: asked to save and end" in text
-    assert f"{runs[1].run_id}: done, nothing to cancel" in text
+    assert f"nothing to cancel of {runs[1].run_id}: done" in text
     assert f"{runs[2].run_id}: will not be started" in text
     assert [cancel_requested(store.run(run.run_id)) for run in runs] == [True, False, True, True]
     assert json.loads((store.run(runs[0].run_id).path / "cancel").read_text("utf-8")).keys() == {"by", "on", "when"}

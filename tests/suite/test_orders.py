@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from watched_store import make_plan, ordered_store
 
 from amlrepro import config as schema
+from amlrepro.suite.lease import Owner
 from amlrepro.suite.orders import at_work, order_of, read_orders
 from amlrepro.suite.plan import Request
 from amlrepro.suite.store import Store
@@ -43,10 +46,25 @@ def test_an_order_is_active_as_long_as_its_launcher_works(tmp_path: Path) -> Non
     plan = make_plan(tmp_path, ["table2"])
     store = Store(tmp_path, "smoke")
     with at_work(store, plan):
+        with at_work(store, plan):  # the same command given twice is one order with two launchers
+            assert [len(order.launchers) for order in read_orders(store)] == [2]
         assert [order.active for order in read_orders(store)] == [True]
+    assert [order.active for order in read_orders(store)] == [False]
+    assert len(list((store.folder / "orders").iterdir())) == 1
+
+
+def test_a_launcher_that_was_killed_is_at_work_no_more(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, ["table2"])
+    store = ordered_store(tmp_path, plan)
+    (path,) = (store.folder / "orders").iterdir()
+    signature = path.with_name(f"{path.stem}.x.launcher")
+    signature.write_text(json.dumps(asdict(replace(Owner.me(), started="0"))), "utf-8")
+    (order,) = read_orders(store)
+    assert (len(order.launchers), order.active) == (1, False)
     with at_work(store, plan):
-        pass
-    assert [order.active for order in read_orders(store)] == [False]  # and the same order is one file
+        assert not signature.exists()
+    signature.write_text(json.dumps(asdict(replace(Owner.me(), machine="elsewhere"))), "utf-8")
+    assert read_orders(store)[0].active  # nobody here can tell
 
 
 def test_other_choices_are_another_order(tmp_path: Path) -> None:
