@@ -162,7 +162,7 @@ def _opened(path: Path, device: str = "cpu") -> Any:
     if not path.is_file():
         raise UserError("no such checkpoint", where=path)
     try:
-        return safe_open(path, framework="pt", device=device)
+        return safe_open(path, framework="pt", device=_numbered(device))
     except SafetensorError as error:
         raise UserError(
             "this checkpoint is torn or no safetensors file",
@@ -170,6 +170,11 @@ def _opened(path: Path, device: str = "cpu") -> Any:
             found=str(error),
             hint="remove it to start again from the beginning, or give another one",
         ) from error
+
+
+def _numbered(device: str) -> str:
+    """This process's GPU by number: to the library, `cuda` may be the machine's first one."""
+    return f"cuda:{torch.cuda.current_device()}" if device == "cuda" else device
 
 
 def _meta(file: Any, path: Path) -> dict[str, Any]:

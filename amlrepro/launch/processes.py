@@ -112,7 +112,6 @@ def _start(rank: int, size: int, job: str, meeting: socket.socket) -> subprocess
         PARENT: str(os.getpid()),
     }
     environment.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform.startswith("linux") else "lo0")
-    environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns of settings that are meant as they are
     if rank == 0:
         environment[STORE_FD] = str(meeting.fileno())
     return subprocess.Popen(

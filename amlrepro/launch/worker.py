@@ -65,6 +65,7 @@ def _world() -> World | None:
     """This process among several; None when it is alone."""
     if "WORLD_SIZE" not in os.environ:
         return None
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns of settings that are meant as they are
     from amlrepro.engine.distributed import World
 
     world = World.from_environment()
