@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
@@ -26,28 +25,31 @@ def finish(executor: Executor) -> None:
     assert [outcome.reason for outcome in executor.outcomes] == [None]
 
 
-def test_two_nodes_train_together(cluster: Path, tmp_path: Path) -> None:
-    (together,) = smoke_tasks(tmp_path / "two", 1, "exec.processes=2", "exec.device=cpu")
-    (alone,) = smoke_tasks(tmp_path / "one", 1, "exec.device=cpu")
-    assert together.run_id == alone.run_id
-    executor = SlurmExecutor([together], ClusterSettings(time="30", processes_per_node=1), tmp_path / "two" / "smoke")
+def test_two_nodes_train_as_two_processes_of_one_machine_do(cluster: Path, tmp_path: Path) -> None:
+    changes = ("exec.processes=2", "exec.device=cpu", "exec.deterministic=true")
+    (apart,), (beside,) = smoke_tasks(tmp_path / "slurm", 1, *changes), smoke_tasks(tmp_path / "local", 1, *changes)
+    folder = tmp_path / "slurm" / "smoke"
+    executor = SlurmExecutor([apart], ClusterSettings(time="30", processes_per_node=1), folder)
     executor.step()
-    finish(LocalExecutor([alone], [Slot("only", {"OMP_NUM_THREADS": "1"})]))
+    threads = {"OMP_NUM_THREADS": "1"}
+    finish(LocalExecutor([beside], [Slot("first", threads), Slot("second", threads)]))
     finish(executor)
-    training, evaluation = read_submissions(tmp_path / "two" / "smoke" / "slurm")
-    assert (training.kind, evaluation.kind) == ("training", "evaluation")
-    script = (tmp_path / "two" / "smoke" / "slurm" / f"{training.job_id}_submission.sh").read_text()
-    assert "--nodes=2" in script
-    assert "--ntasks-per-node=1" in script
 
-    run = together.job.run
-    started = json.loads(run.provenance.read_text())
-    assert "world_size" in json.dumps(started)
-    assert f"SLURM job {training.job_id} on" in run.log.read_text()
-    assert f"SLURM job {evaluation.job_id} on" in run.log.read_text()
-    ours, expected = load_file(run.checkpoint("last")), load_file(alone.job.run.checkpoint("last"))
-    for name, values in expected.items():
-        np.testing.assert_allclose(ours[name], values, rtol=1e-3, atol=1e-4, err_msg=name)
-    (planned,) = together.planned.evals
-    records = [pq.read_table(each.eval_records(planned.eval_id)) for each in (run, alone.job.run)]
-    assert records[0].num_rows == records[1].num_rows
+    training, evaluation = read_submissions(folder / "slurm")
+    assert (training.kind, evaluation.kind) == ("training", "evaluation")
+    script = (folder / "slurm" / f"{training.job_id}_submission.sh").read_text()
+    for option in ("--nodes=2", "--ntasks-per-node=1", "--gres"):
+        assert (option in script) == (option != "--gres")
+    later = (folder / "slurm" / f"{evaluation.job_id}_submission.sh").read_text()
+    assert f"--dependency=afterok:{training.job_id}" in later
+    said = apart.job.run.log.read_text()
+    assert said.index(f"SLURM job {training.job_id} on") < said.index(f"SLURM job {evaluation.job_id} on")
+
+    for task in (apart, beside):
+        (session,) = json.loads(task.job.run.provenance.read_text())["sessions"]
+        assert '"world_size": 2' in json.dumps(session)
+    ours, expected = (load_file(task.job.run.checkpoint("last")) for task in (apart, beside))
+    assert {name: each.tobytes() for name, each in ours.items()} == {n: e.tobytes() for n, e in expected.items()}
+    (scored,) = apart.planned.evals
+    records = [pq.read_table(task.job.run.eval_records(scored.eval_id)) for task in (apart, beside)]
+    assert records[0].equals(records[1])
