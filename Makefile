@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench chaos clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,11 @@ check: setup
 
 bench: setup
 	$(BIN)/amlris bench
+
+chaos: KILLS ?= 100
+chaos: SEED ?= 0
+chaos: setup
+	$(BIN)/python tests/chaos/campaign.py --kills $(KILLS) --seed $(SEED) --minutes 45
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -38,8 +38,6 @@ MODULES = (
     "timm.models",
     "transformers.models.bert.modeling_bert",
     "transformers.models.clip.modeling_clip",
-    "pandas",
-    "pyarrow.parquet",
 )
 
 
