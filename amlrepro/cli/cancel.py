@@ -12,14 +12,13 @@ import typer
 
 from amlrepro.cli.options import DEFAULT_STORE, StoreOption
 from amlrepro.cli.runs import AnyProfile, choose_runs
-from amlrepro.cli.status_view import counts
+from amlrepro.cli.status_view import FEW, few_or_counts
 from amlrepro.errors import UserError
 from amlrepro.launch.submissions import begun_path, open_jobs, submissions_folder
 from amlrepro.suite.cancel import request_cancel
 from amlrepro.suite.overview import AT_WORK, RunView, look
 from amlrepro.suite.store import Store
 
-FEW = 4  # runs that are named
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -51,8 +50,7 @@ def cancel(
         typer.echo(_scancel(jobs))
     others = [pair[1] for pair in chosen if pair not in targets] if names else []
     if others:
-        what = counts(others) if len(others) > FEW else "; ".join(f"{view.run_id}: {view.state}" for view in others)
-        typer.echo(f"nothing to cancel of {what}")
+        typer.echo(f"nothing to cancel of {few_or_counts(others)}")
     if running:
         typer.echo("saving takes some seconds; amlris status shows when they have ended")
     elif not targets and not others:

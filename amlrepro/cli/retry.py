@@ -13,6 +13,7 @@ from amlrepro.cli.carry_out import WorkOptions, carry_out
 from amlrepro.cli.groups import with_groups
 from amlrepro.cli.options import DEFAULT_STORE, Opened, StoreOption
 from amlrepro.cli.runs import AnyProfile, choose_runs
+from amlrepro.cli.status_view import few_or_counts
 from amlrepro.errors import UserError
 from amlrepro.launch.submissions import changing
 from amlrepro.suite.cancel import clear_cancel
@@ -66,9 +67,9 @@ def clear(store: Store, run_id: str) -> None:
 def _groups(store: Store, run_ids: list[str], named: bool, work: WorkOptions) -> list[Opened]:
     """The runs to do again as plans, one for each source of data."""
     views = look(store, run_ids=run_ids).runs
-    for view in views if named else ():
-        if view.state in (*AT_WORK, "done"):
-            typer.echo(f"{view.run_id}: {view.state}, nothing to do again")
+    others = [view for view in views if named and view.state in (*AT_WORK, "done")]
+    if others:
+        typer.echo(f"nothing to do again of {few_or_counts(others)}")
     wanted = [v.run_id for v in views if v.state == "failed" or (named and v.state not in (*AT_WORK, "done"))]
     orders = read_orders(store)
     found: dict[tuple[str, str | None], list[str]] = {}

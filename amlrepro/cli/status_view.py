@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STYLES = {"running": "cyan", "failed": "red", "interrupted": "yellow", "preempted": "yellow", "done": "green"}
 BAR, REMARK = "bar", "remark"  # columns without a title
 BAR_WIDTH, SHORT_REMARK, GAP = 16, 20, 3
+FEW = 4  # runs that are named
 FEW_RUNS = 40  # as many are listed in any case
 NAMED = 6  # runs of a group of failures that are named
 REASONS = 3
@@ -63,6 +64,11 @@ def counts(runs: Sequence[RunView]) -> str:
     number = Counter(run.state for run in runs)
     parts = [f"{number[state]} {state}" for state in STATES if number[state]]
     return f"{len(runs)} run{'s' * (len(runs) != 1)}: {', '.join(parts)}" if runs else "no runs"
+
+
+def few_or_counts(runs: Sequence[RunView]) -> str:
+    """A few runs by name with their states, of more how many are in each state."""
+    return counts(runs) if len(runs) > FEW else "; ".join(f"{run.run_id}: {run.state}" for run in runs)
 
 
 def render(overview: Overview, width: int, rows: int | None = None, everything: bool = False) -> list[RenderableType]:

@@ -264,7 +264,7 @@ def test_retry_does_failed_runs_again_as_they_were_asked_for(
     put_results(store, runs[0])
     capsys.readouterr()
     assert call("retry", runs[0].run_id) == 0
-    assert f"{runs[0].run_id}: done, nothing to do again" in capsys.readouterr().out
+    assert f"nothing to do again of {runs[0].run_id}: done" in capsys.readouterr().out
     assert len(carried) == 2
 
 
