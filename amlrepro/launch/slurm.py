@@ -10,7 +10,7 @@ import contextlib
 import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from amlrepro.errors import UserError
 from amlrepro.files import disk_errors
 from amlrepro.launch.cluster import ClusterSettings, Kind
 from amlrepro.launch.failures import REMEDIES, RETRIED, Cause
-from amlrepro.launch.job import DONE, HELD, USER_ERROR, Task
+from amlrepro.launch.job import DONE, HELD, USER_ERROR, Task, left
 from amlrepro.launch.progress import JobProgress, Outcome, progress_of
 from amlrepro.launch.slurm_groups import Group, Part, dependency, make_groups, make_parts
 from amlrepro.launch.slurm_query import SlurmQuery, require_slurm
@@ -47,12 +47,14 @@ SAVE_SHARE = 0.75  # of the time before the end in which a worker may save
 
 @dataclass
 class _Watched:
-    """A task under way. jobs: kind and id of its jobs, in order. attempts: failures that were not its own. seen, since:
-    another's lease and heartbeat, and when they last changed, while they are in the way."""
+    """A task under way. jobs: kind and id of its jobs, in order. attempts: failures that were not its own, in a row
+    without an update in between. step: at the last one. seen, since: another's lease and heartbeat, and when they last
+    changed, while they are in the way."""
 
     task: Task
     jobs: list[tuple[Kind, str]] = field(default_factory=list)
     attempts: int = 0
+    step: int = 0
     seen: object = None
     since: float = 0.0
 
@@ -128,6 +130,10 @@ class SlurmExecutor:
             known = self._alive({each.task.run_id for each in watched})
             todo: list[Part] = []
             for each in watched:
+                each.task = replace(each.task, job=left(each.task.job))
+                if each.task.job.empty:  # somebody else was faster
+                    self.outcomes.append(Outcome(each.task, True))
+                    continue
                 for part in make_parts(each.task):
                     job_id = known.get(part.key)
                     if job_id is None:
@@ -193,10 +199,11 @@ class SlurmExecutor:
             well = end["code"] == DONE if end else self._query.known.get(job_id) == "COMPLETED"
             if not well and failed is None:
                 failed = job_id, end
-        if failed is None or self._complete(each.task):
+        if self._complete(each.task):
             self.outcomes.append(Outcome(each.task, True))
             return False
-        return self._failed(each, *failed)
+        # All went well and something is missing: they were jobs of an earlier command that asked for less.
+        return self._failed(each, *(failed or (each.jobs[-1][1], {"code": None, "cause": "preempted"})))
 
     def _complete(self, task: Task) -> bool:
         """Whether the store has all that the task was to make."""
@@ -212,7 +219,9 @@ class SlurmExecutor:
             return False  # whoever has it will leave its word in the store; then what is missing is submitted
         if cause == "node" and end:
             self._bad_nodes.add(str(end["node"]))
-        each.attempts += code != HELD
+        step = int(each.task.job.run.read_state().get("step", 0))
+        each.attempts = 1 if step > each.step else each.attempts + (code != HELD)
+        each.step = step
         if cancel_requested(each.task.job.run):
             self.outcomes.append(Outcome(each.task, False, True, REASON))
             return False
@@ -262,7 +271,7 @@ def submit_array(folder: Path, calls: list[Supervisor], parameters: dict[str, An
 def _cause(state: str) -> Cause:
     """Why SLURM ended a job that left no word, as `failures` calls it."""
     known: dict[str, Cause] = {"PREEMPTED": "preempted", "TIMEOUT": "preempted", "OUT_OF_MEMORY": "memory"}
-    known |= {"NODE_FAIL": "node", "BOOT_FAIL": "node"}
+    known |= {"NODE_FAIL": "node", "BOOT_FAIL": "node", "UNKNOWN": "node", "COMPLETED": "preempted"}
     return known.get(state, "error")
 
 

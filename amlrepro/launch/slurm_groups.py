@@ -53,7 +53,8 @@ def make_parts(task: Task) -> list[Part]:
         return [Part(task, job, JobClass("measurement", 1, gpu), after=("training", "evaluation"))]
     if processes == 1:
         return [Part(task, job, JobClass("training", 1, gpu))]
-    rest = job.model_copy(update={"train": False, "config": job.config.with_changes({"exec.processes": 1})})
+    single = job.config.with_changes({"exec.processes": 1})
+    rest = job.model_copy(update={"train": False, "fresh": False, "config": single})
     training = Part(task, job.model_copy(update={"evals": [], "probes": []}), JobClass("training", processes, gpu))
     evaluation = JobClass("evaluation", 1, gpu)
     if not job.train:

@@ -44,8 +44,9 @@ def require_slurm() -> None:
 class SlurmQuery:
     """States of jobs as SLURM last told them.
 
-    known: state by job id, as `sacct` names it (`PENDING`, `COMPLETED`, ...). A job that left no trace is `UNKNOWN`
-    where `sacct` does not work and `squeue` is asked, which forgets jobs some minutes after their end.
+    known: state by job id, as `sacct` names it (`PENDING`, `COMPLETED`, ...). A job of which SLURM says nothing is
+    `UNKNOWN`: after two queries, or at once where `sacct` does not work and `squeue` is asked, which forgets jobs some
+    minutes after their end.
     """
 
     def __init__(self, seconds: float = QUERY_SECONDS) -> None:
@@ -70,12 +71,12 @@ class SlurmQuery:
         if answer is None:
             self._accounting = False  # then squeue, next time
             return False
-        if not self._accounting:
-            answer = dict.fromkeys(wanted, "UNKNOWN") | answer
         self.known |= answer
         for job_id in wanted:
-            passing = self.known.get(job_id) in _MAY_RETURN
+            passing = job_id not in answer or answer[job_id] in _MAY_RETURN
             self._twice[job_id] = self._twice.get(job_id, 0) + 1 if passing else 0
+            if job_id not in answer and (not self._accounting or self._twice[job_id] > 1):
+                self.known[job_id] = "UNKNOWN"
         return True
 
     def over(self, job_id: str) -> bool:

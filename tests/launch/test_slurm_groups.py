@@ -125,3 +125,13 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (tmp_path / name).symlink_to(sys.executable)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert set(slurm_query.missing_programs()) == {"sbatch", "scontrol"}
+
+
+def test_a_job_of_which_nothing_is_known_twice_is_over(sacct: Path) -> None:
+    sacct.write_text("")
+    query = SlurmQuery(0.0)
+    query.refresh(["5_0"])
+    assert not query.over("5_0")  # accounting lags
+    query.refresh(["5_0"])
+    assert query.over("5_0")
+    assert query.known["5_0"] == "UNKNOWN"
