@@ -28,7 +28,6 @@ class SlurmStates:
         self._seconds = seconds
         self._kept = submissions_folder(store) / f".states-{socket.gethostname()}.json"
         self._query: SlurmQuery | None = None
-        self._known: dict[str, str] = {}
         self._asked = float("-inf")
 
     def judge(self, overview: Overview) -> Overview:

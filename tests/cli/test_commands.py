@@ -173,7 +173,7 @@ def test_status_and_logs(elsewhere: Path, capsys: pytest.CaptureFixture[str]) ->
     run.write_state("failed", epoch=7, horizon=50, reason="image missing\n  where: a.jpg")
     write_text(run.log, "first\nsecond\nthird\n")
     assert call("status", "--json") == 0
-    (row,) = json.loads(capsys.readouterr().out)
+    (row,) = json.loads(capsys.readouterr().out)["runs"]
     assert (row["run_id"], row["state"], row["epoch"], row["stale"]) == (run_id, "failed", 7, False)
     assert call("status") == 0
     assert "image missing" in capsys.readouterr().out
