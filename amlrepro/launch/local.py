@@ -203,11 +203,11 @@ class LocalExecutor:
             with run.log.open("ab") as log:
                 log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {name}\n".encode())
                 begin = log.tell()
-        if entry.task.job.config.exec.processes > 1:
-            environments = [place.slot.environment for place in places]
-            process = start_several(entry.task.job, environments, run.log)
+        job = left(entry.task.job)
+        if job.config.exec.processes > 1:
+            process = start_several(job, [place.slot.environment for place in places], run.log)
         else:
-            process = places[0].starter.start(entry.task.job, run.log)
+            process = places[0].starter.start(job, run.log)
         for place in places:
             self._free.remove(place)
         self._waiting.remove(entry)

@@ -10,9 +10,11 @@ import pytest
 from amlrepro.config import EvalConfig, RunConfig
 from amlrepro.engine import evaluate, train
 from amlrepro.errors import UserError
+from amlrepro.files import write_text
 from amlrepro.launch import worker
 from amlrepro.launch.job import Job, write_job
 from amlrepro.rundir import RunDir
+from amlrepro.suite.cancel import request_cancel
 from amlrepro.suite.lease import Owner, lease_path, read_owner
 
 VAL = EvalConfig(dataset="refcoco", split="val")
@@ -103,6 +105,29 @@ def test_a_request_to_stop_leaves_a_resumable_state(
         worker.main([str(write_job(made))])
     assert made.run.read_state()["state"] == "preempted"
     assert made.run.read_state()["epoch"] == 50
+
+
+def test_a_cancelled_run_says_so(tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = job(tmp_path)
+
+    def cancelled(*_: object, **__: object) -> None:
+        request_cancel(made.run)
+        raise SystemExit(143)  # as the heartbeat's thread asks for
+
+    monkeypatch.setattr(train, "train", cancelled)
+    with pytest.raises(SystemExit):
+        worker.main([str(write_job(made))])
+    state = made.run.read_state()
+    assert (state["state"], state["reason"]) == ("preempted", "cancelled")
+
+
+def test_what_others_did_meanwhile_is_not_done_again(tmp_path: Path, calls: list[str]) -> None:
+    made = job(tmp_path, folder=str(tmp_path / "results" / "demo" / "runs" / RunConfig().run_id))
+    path = write_job(made)
+    write_text(made.run.checkpoint("last"), "")
+    made.run.write_state("done", epoch=50)
+    assert worker.main([str(path)]) == 0
+    assert calls == ["evaluate val"]
 
 
 def test_a_run_in_other_hands_is_left_alone(
