@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 TERMINATED = 128 + signal.SIGTERM
 KILLED_SOON = 600.0  # seconds in which SLURM follows up the SIGTERM that ended the worker
+PAUSE = 5.0
 POLL_SECONDS = 0.1
 TAIL_BYTES = 20_000
 
@@ -108,6 +109,8 @@ class Supervisor:
                 return DONE, None
             if code == TERMINATED:
                 self._await_slurm(job)
+            if code == -signal.SIGKILL:
+                time.sleep(PAUSE)  # if it was SLURM that ends the job, this process is next
             failure = classify(code, _reason(job.run), said)
             # Of several processes all have to come to the same answer, whoever's fault it was.
             again = failure.retry and failure.cause != "node" if place.num_tasks == 1 else True

@@ -67,6 +67,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     place = SimpleNamespace(job_id="5_0", global_rank=0, num_tasks=1)
     monkeypatch.setattr(submitit, "JobEnvironment", lambda: place)
     monkeypatch.setattr(supervisor, "KILLED_SOON", 0.5)
+    monkeypatch.setattr(supervisor, "PAUSE", 0.0)
     run = Store(tmp_path, "paper").run(RunConfig().run_id)
     run.path.mkdir(parents=True)
     return run

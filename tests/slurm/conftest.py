@@ -13,6 +13,7 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
+PREFIX = "amlris-slurm-"
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +25,10 @@ def cluster() -> Iterator[Path]:
     missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
     if missing:
         pytest.skip(f"SLURM is not installed: no {', '.join(missing)} (see .ci/run)")
-    folder = Path(tempfile.mkdtemp(prefix="amlris-slurm-"))
     environment = {**os.environ, "PATH": path}
+    _end_forgotten(environment)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    (folder / "owner").write_text(str(os.getpid()))
     previous = os.environ.get("SLURM_CONF")
     try:
         up = subprocess.run([SCRIPT, "up", folder], env=environment, capture_output=True, text=True, timeout=180)
@@ -39,3 +42,12 @@ def cluster() -> Iterator[Path]:
         if previous is not None:
             os.environ["SLURM_CONF"] = previous
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_forgotten(environment: dict[str, str]) -> None:
+    """End clusters of test sessions that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/"):
+        owner = folder / "owner"
+        if owner.exists() and not Path("/proc", owner.read_text()).exists():
+            subprocess.run([SCRIPT, "down", folder], env=environment, capture_output=True, timeout=60)
+            shutil.rmtree(folder, ignore_errors=True)

@@ -18,7 +18,7 @@ from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.lease import read_owner
 
 ValueT = TypeVar("ValueT")
-PATIENCE = 150.0
+PATIENCE = 300.0
 
 
 def smoke_tasks(store: Path, number: int, *changes: str) -> list[Task]:
@@ -45,12 +45,12 @@ def until(what: Callable[[], ValueT | None], patience: float = PATIENCE) -> Valu
 
 
 def at_update(run: RunDir, number: int) -> int:
-    """Process id of the worker once it has finished that many updates."""
+    """Process id of the worker that lives, once the run has had that many updates."""
 
     def look() -> int | None:
         rows = [row for row in run.history_rows() if row.get("kind") == "step"]
         owner = read_owner(run)
-        return owner.pid if owner and rows and rows[-1]["step"] >= number else None
+        return owner.pid if owner and owner.alive() and rows and rows[-1]["step"] >= number else None
 
     return until(look)
 
