@@ -117,7 +117,10 @@ up() {
 }
 
 down() {
-  running "$root/run/slurmctld.pid" && timeout 10 scancel --quiet --user=root && sleep 1
+  if running "$root/run/slurmctld.pid" && timeout 10 scancel --quiet --user=root; then
+    # Daemons of steps outlive slurmd: they end with their jobs.
+    for _ in $(seq 75); do [ -n "$(timeout 10 squeue -h -t all 2>/dev/null | grep ' CG ')" ] || break; sleep 0.2; done
+  fi
   local pids=()
   for file in "$root"/run/*.pid; do running "$file" && pids+=("$(cat "$file")"); done
   [ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
@@ -126,6 +129,11 @@ down() {
     sleep 0.1
   done
   [ ${#pids[@]} = 0 ] || kill -KILL "${pids[@]}" 2>/dev/null || true
+  for process in /proc/[0-9]*; do
+    case $(readlink "$process/cwd" 2>/dev/null) in
+      "$root"/log*) kill -KILL "${process#/proc/}" 2>/dev/null || true ;; # a step's daemon that did not end
+    esac
+  done
   hosts
 }
 

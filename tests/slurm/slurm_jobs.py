@@ -89,6 +89,15 @@ def release(job_id: str, *more: str) -> None:
     until(lambda: scontrol("update", f"JobId={job_id}", "StartTime=now", *more))
 
 
+def bring_back(node: str, job_id: str) -> bool:
+    """What an administrator does after a node was lost, until its job runs: SLURM may hold a job whose start failed."""
+    scontrol("update", f"NodeName={node}", "State=RESUME")
+    scontrol("release", job_id)
+    scontrol("update", f"JobId={job_id}", "StartTime=now")
+    time.sleep(1.0)
+    return job_state(job_id) in ("RUNNING", "COMPLETED")
+
+
 def wrapped(folder: Path, *programs: str) -> dict[str, str]:
     """An environment in which calls of some programs are counted, by `calls`."""
     folder.mkdir()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
-from slurm_jobs import at_update, ended, release, scontrol, smoke_tasks, stepd, until
+from slurm_jobs import at_update, bring_back, ended, release, scontrol, smoke_tasks, stepd, until
 
 from amlrepro.launch.cluster import ClusterSettings
 from amlrepro.launch.job import Task
@@ -78,8 +78,7 @@ def preempt_then_lose_the_node(task: Task, executor: SlurmExecutor, job_id: str)
     assert second != first
     scontrol("update", "NodeName=amlnode2", "State=DOWN", "Reason=test")
     until(lambda: ended(second) and not stepd(job_id))  # a node that still ends a job cannot take it again
-    scontrol("update", "NodeName=amlnode2", "State=RESUME")
-    release(job_id)
+    until(lambda: bring_back("amlnode2", job_id))
     finish(executor)
 
 
