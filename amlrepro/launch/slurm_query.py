@@ -44,9 +44,9 @@ def require_slurm() -> None:
 class SlurmQuery:
     """States of jobs as SLURM last told them.
 
-    known: state by job id, as `sacct` names it (`PENDING`, `COMPLETED`, ...). A job of which SLURM says nothing is
-    `UNKNOWN`: after two queries, or at once where `sacct` does not work and `squeue` is asked, which forgets jobs some
-    minutes after their end.
+    known: state by job id, as `sacct` names it (`PENDING`, `COMPLETED`, ...). A job that neither accounting nor
+    the queue knows is `UNKNOWN`; where `sacct` does not work, one that `squeue` has forgotten, as it does some minutes
+    after a job's end.
     """
 
     def __init__(self, seconds: float = QUERY_SECONDS) -> None:
@@ -54,6 +54,7 @@ class SlurmQuery:
         self._seconds = seconds
         self._asked = float("-inf")
         self._twice: dict[str, int] = {}
+        self._absent: set[str] = set()  # of accounting's last answer
         self._accounting = shutil.which("sacct") is not None
 
     def wait(self) -> None:
@@ -67,16 +68,20 @@ class SlurmQuery:
             return False
         self._asked = monotonic()
         arrays = ",".join(sorted({job_id.split("_")[0] for job_id in wanted}))
-        answer = _sacct(arrays) if self._accounting else _squeue(arrays)
+        # Accounting lags, at times by minutes: of a job that it does not know, squeue is asked the next time.
+        by_queue = not self._accounting or bool(self._absent)
+        answer = _squeue(arrays) if by_queue else _sacct(arrays)
         if answer is None:
-            self._accounting = False  # then squeue, next time
+            self._accounting = self._accounting and by_queue
             return False
         self.known |= answer
         for job_id in wanted:
-            passing = job_id not in answer or answer[job_id] in _MAY_RETURN
-            self._twice[job_id] = self._twice.get(job_id, 0) + 1 if passing else 0
-            if job_id not in answer and (not self._accounting or self._twice[job_id] > 1):
-                self.known[job_id] = "UNKNOWN"
+            if job_id in answer:
+                self._twice[job_id] = self._twice.get(job_id, 0) + 1 if answer[job_id] in _MAY_RETURN else 0
+        absent = set(wanted) - set(answer)
+        if by_queue:
+            self.known |= dict.fromkeys(absent & self._absent if self._accounting else absent, "UNKNOWN")
+        self._absent = absent if not by_queue else set()
         return True
 
     def over(self, job_id: str) -> bool:

@@ -127,11 +127,17 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert set(slurm_query.missing_programs()) == {"sbatch", "scontrol"}
 
 
-def test_a_job_of_which_nothing_is_known_twice_is_over(sacct: Path) -> None:
+def test_accounting_that_lags_is_asked_again_by_the_queue(sacct: Path) -> None:
+    squeue = sacct.parent / "squeue"
+    squeue.write_text("#!/bin/sh\necho '5_0|PENDING'\n")
+    squeue.chmod(0o755)
     sacct.write_text("")
     query = SlurmQuery(0.0)
-    query.refresh(["5_0"])
-    assert not query.over("5_0")  # accounting lags
+    query.refresh(["5_0", "5_1"])
+    assert not query.known
+    query.refresh(["5_0", "5_1"])
+    assert query.known == {"5_0": "PENDING", "5_1": "UNKNOWN"}
+    assert [job for job in ("5_0", "5_1") if query.over(job)] == ["5_1"]
+    sacct.write_text("5_0|COMPLETED\n")
     query.refresh(["5_0"])
     assert query.over("5_0")
-    assert query.known["5_0"] == "UNKNOWN"

@@ -3,7 +3,7 @@
 # Needs root and Debian's slurmctld slurmd slurm-client slurmdbd munge mariadb-server. Everything lies in FOLDER, except for
 # one marked line in /etc/hosts. Partition `main` preempts `scavenge`; each node has 2 CPUs and 2 GPUs that are none.
 set -euo pipefail
-what=$1 root=$2 port=${AMLRIS_SLURM_PORT:-17300} mark='# amlris-slurm-test'
+what=$1 root=$2 port=${AMLRIS_SLURM_PORT:-17300} mark="# amlris-slurm-test $2"
 export SLURM_CONF=$root/etc/slurm.conf
 
 running() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
@@ -18,10 +18,11 @@ patiently() { # SECONDS COMMAND...
   done
 }
 
-hosts() { # one line that names the nodes, or none: /etc/hosts is a mount in containers, so it is written, not replaced
-  local kept
-  kept=$(grep -v "$mark" /etc/hosts || true)
-  printf '%s\n' "$kept" ${1:+"$1"} >/etc/hosts
+# This cluster's line that names its nodes, added or not. In containers /etc/hosts is a mount: written, not replaced.
+hosts() {
+  local kept line="127.0.0.1 amlnode1 amlnode2 $mark"
+  kept=$(grep -vxF "$line" /etc/hosts || true)
+  printf '%s\n' "$kept" ${1:+"$line"} >/etc/hosts
 }
 
 configure() {
@@ -87,7 +88,7 @@ CONF
 up() {
   mkdir -p "$root"/{etc,run,log,state,spool/amlnode1,spool/amlnode2}
   chmod 755 "$root" "$root/run"
-  hosts "127.0.0.1 amlnode1 amlnode2 $mark"
+  hosts added
   configure
   mariadb-install-db --no-defaults --user=root --datadir="$root/sql" --auth-root-authentication-method=normal \
     --skip-test-db >"$root/log/sql" 2>&1

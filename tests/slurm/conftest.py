@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ def cluster() -> Iterator[Path]:
     missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
     if missing:
         pytest.skip(f"SLURM is not installed: no {', '.join(missing)} (see .ci/run)")
-    environment = {**os.environ, "PATH": path}
+    environment = {**os.environ, "PATH": path, "AMLRIS_SLURM_PORT": str(_free_ports())}
     _end_forgotten(environment)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     (folder / "owner").write_text(str(os.getpid()))
@@ -42,6 +44,19 @@ def cluster() -> Iterator[Path]:
         if previous is not None:
             os.environ["SLURM_CONF"] = previous
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_ports() -> int:
+    """The first of five free ports in a row: another session on this machine may have a cluster, too."""
+    for first in range(17300, 19300, 10):
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + 5):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            return first
+    raise OSError("no free ports")
 
 
 def _end_forgotten(environment: dict[str, str]) -> None:
