@@ -64,11 +64,7 @@ def print_report(result: ReportResult) -> None:
     for figure in result.figures:
         if figure.reason:
             console.print(f"{figure.experiment}, {figure.id}: not drawn, {figure.reason}", soft_wrap=True, markup=False)
-    console.print(
-        f"{len(result.files)} files in {result.folder}: tables as LaTeX, Markdown, CSV and JSON; figures as "
-        "PDF, PNG and SVG",
-        style="dim",
-        soft_wrap=True,
-        markup=False,
-    )
-    console.print(f"everything on one page: {result.page}", soft_wrap=True, markup=False)
+    drawn = "; figures as PDF, PNG and SVG" if any(figure.files for figure in result.figures) else ""
+    said = f"{len(result.files)} files in {result.folder}: tables as LaTeX, Markdown, CSV and JSON{drawn}"
+    console.print(said, style="dim", soft_wrap=True, markup=False)
+    console.print(f"all of this on one page: {result.page}", soft_wrap=True, markup=False)

@@ -27,7 +27,9 @@ def masking_notes(store: Store, plan: Plan, results: Iterable[CellResult]) -> li
         blocks, whole = (100 * fmean(row[name] for row in rows) for name in ("masked_blocks", "fully_masked"))
         warning = ": the model hardly saw a picture" if blocks > 100 * DARK else ""
         parts = "positions of the deepest map" if "level feature" in preset else "blocks"
-        shares = f"{blocks:.1f} % of {parts}, {whole:.1f} % of pictures wholly"
+        weak = [row["weak_blocks"] for row in rows if row.get("weak_blocks") is not None]
+        of = f" ({100 * fmean(weak):.1f} % are weak)" if weak and "random" not in preset else ""
+        shares = f"{blocks:.1f} % of {parts} hidden{of}, {whole:.1f} % of pictures wholly"
         notes.append(f"Masks of {preset}, mean over training: {shares}{warning}.")
     return notes
 

@@ -39,6 +39,8 @@ def table_notes(
     number rests; marked: best and second best are."""
     cells = list(results)
     notes = [*_metrics(tables), *_scoring(plan, cells), *_schedules(plan, cells), *readings, *_marks(tables, marked)]
+    if any(c.value == 0 and c.cell.kind == "measured" for c in cells):
+        notes.append("0.00 is measured: no mask meets its target; early in training a model may mark nothing at all.")
     if any(c.cell.op == "mean" for c in cells):
         notes.append(_averages(plan))
     if any(c.interval for c in cells):

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from amlrepro.aml.presets import PRESETS
+from amlrepro.config import parse_config
 from amlrepro.data.specs import COMBINED, check_split, dataset_spec, is_multi_target
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.perturb.specs import check_perturbation
@@ -167,7 +169,11 @@ def load_experiment(name: str) -> Experiment:
     experiment = parse_strict(Experiment, {**values, "comment": _header(path)}, path)
     if experiment.id != path.stem:
         raise UserError("an experiment's id is its file's name", where=path, found=experiment.id, expected=path.stem)
-    verify(experiment, path)
+    try:
+        verify(experiment, path)
+    except UserError as error:
+        place = error.where if str(path) in str(error.where) else f"{path}: {error.where}" if error.where else path
+        raise UserError(error.what, where=place, found=error.found, expected=error.expected, hint=error.hint) from None
     return experiment
 
 
@@ -207,11 +213,9 @@ def verify(experiment: Experiment, where: object) -> None:
             table.column(key)
         for key, row in block.rows.items():
             table.row(key)
-            nest(row.set)
+            _verify_row(row, f"block {block.id}, row {key}")
             for column_key in row.cells:
                 table.column(column_key)
-            if row.train not in (OWN, COMBINED):
-                dataset_spec(row.train)
         for key, _, column, cell in block.wanted():
             _verify_cell(experiment, block, key, column, cell, where)
     for check in experiment.checks.values():
@@ -223,6 +227,16 @@ def verify(experiment: Experiment, where: object) -> None:
                 keys = [f"{group}__{row}" for group in figure.groups for row in figure.rows]
             for key in keys:
                 experiment.block(figure.block).table().row(key)
+
+
+def _verify_row(row: RowSpec, where: str) -> None:
+    """A row's preset, settings and training set exist."""
+    if row.preset not in (AML, *PRESETS):
+        raise unknown_name("preset", row.preset, (AML, *PRESETS), where)
+    if row.set:
+        parse_config(nest(row.set), where)
+    if row.train not in (OWN, COMBINED):
+        dataset_spec(row.train)
 
 
 def _require_row(block: Block, row: str, where: object) -> None:
@@ -243,6 +257,8 @@ def _verify_cell(
         if cell.field is None:
             raise UserError("a probe gives several values", where=place, expected="`field`, the one that is shown")
     elif cell.history is None and cell.formula is None:
+        if block.layout is not None and column.metric not in METRIC_NAMES:
+            raise unknown_name("metric", column.metric, METRIC_NAMES, place)
         _verify_metric(cell, place)
 
 

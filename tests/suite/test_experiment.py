@@ -96,3 +96,35 @@ def test_missing_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("AMLRIS_EXPERIMENTS", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="AMLRIS_EXPERIMENTS"):
         experiment_names()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("metric: miou", "metric: mious", "unknown metric 'mious'"),
+        ("preset: aml", "preset: amll", "did you mean 'aml'"),
+        ("{afm.tau: 0.2}", "{afm.tua: 0.2}", "afm.tua"),
+        ("split: val", "split: vall", "vall"),
+    ],
+)
+def test_a_typo_in_an_own_layout_is_told_with_file_and_key(folder: Path, old: str, new: str, says: str) -> None:
+    text = """# Shows    a table of our own
+id: mine
+title: "Mine"
+blocks:
+  - id: scores
+    title: "Scores"
+    layout:
+      columns: {m: {header: "mIoU", metric: miou, dataset: refcoco+, split: val}}
+      rows: {ours: "Ours"}
+    rows:
+      ours: {model: caris, preset: aml, set: {afm.tau: 0.2}}
+"""
+    (folder / "mine.yaml").write_text(text)
+    assert load_experiment("mine").blocks[0].table().columns[0].metric == "miou"
+    assert old in text
+    (folder / "mine.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError) as caught:
+        load_experiment("mine")
+    assert says in str(caught.value)
+    assert "mine.yaml" in str(caught.value)
