@@ -1,4 +1,4 @@
-"""One SLURM cluster of two nodes for all tests of this folder; they skip where SLURM is not installed."""
+"""One SLURM cluster of two nodes for all tests of this folder; they run when asked for, where SLURM is installed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ import pytest
 SCRIPT = Path(__file__).with_name("cluster.sh")
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
 PREFIX = "amlris-slurm-"
+ASKED = "AMLRIS_TEST_SLURM"
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Path]:
     """Folder of a running cluster; `SLURM_CONF` names it meanwhile."""
+    if os.environ.get(ASKED) != "1":
+        pytest.skip(f"starts daemons and takes minutes: set {ASKED}=1 to run it")
     if os.name != "posix" or os.geteuid() != 0:
         pytest.skip("starting a SLURM cluster takes root")
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
     if missing:
-        pytest.skip(f"SLURM is not installed: no {', '.join(missing)} (see .ci/run)")
+        pytest.skip(f"SLURM is not installed: no {', '.join(missing)} (Debian: slurmctld slurmd slurm-client slurmdbd munge mariadb-server)")
     environment = {**os.environ, "PATH": path, "AMLRIS_SLURM_PORT": str(_free_ports())}
     _end_forgotten(environment)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
