@@ -29,7 +29,7 @@ def cluster() -> Iterator[Path]:
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
     if missing:
-        pytest.skip(f"SLURM is not installed: no {', '.join(missing)} (Debian: slurmctld slurmd slurm-client slurmdbd munge mariadb-server)")
+        pytest.skip(f"SLURM is not installed: no {', '.join(missing)}")
     environment = {**os.environ, "PATH": path, "AMLRIS_SLURM_PORT": str(_free_ports())}
     _end_forgotten(environment)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
