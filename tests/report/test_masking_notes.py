@@ -17,7 +17,11 @@ from amlrepro.suite.store import Store
     ("blocks", "whole", "says"),
     [
         ((0.01, 0.03), (0.0, 0.0), "2.0 % of blocks hidden, 0.0 % of pictures wholly."),
-        ((0.98, 1.0), (0.5, 1.0), "99.0 % of blocks hidden, 75.0 % of pictures wholly: the model hardly saw a picture."),
+        (
+            (0.98, 1.0),
+            (0.5, 1.0),
+            "99.0 % of blocks hidden, 75.0 % of pictures wholly: the model hardly saw a picture.",
+        ),
     ],
 )
 def test_masked_shares_are_means_over_epochs(
