@@ -272,6 +272,7 @@ def _cause(state: str) -> Cause:
     """Why SLURM ended a job that left no word, as `failures` calls it."""
     known: dict[str, Cause] = {"PREEMPTED": "preempted", "TIMEOUT": "preempted", "OUT_OF_MEMORY": "memory"}
     known |= {"NODE_FAIL": "node", "BOOT_FAIL": "node", "UNKNOWN": "node", "COMPLETED": "preempted"}
+    known["FAILED"] = "killed"  # a supervisor that fails leaves word: this one was not started, or was killed
     return known.get(state, "error")
 
 

@@ -168,12 +168,12 @@ class Supervisor:
 
     def _hand_on(self, job: Job, place: JobEnvironment) -> None:
         """When another job of SLURM is to go on with the run (its evaluations), say so in its state."""
-        mine = place.job_id.split("_")[0]
-        open_ones = open_jobs(job.run.path.parents[1], job.run.path.name) if place.global_rank == 0 else ()
-        others = [job_id for _, _, job_id in open_ones if job_id.split("_")[0] != mine]
-        if others:
+        known = list(open_jobs(job.run.path.parents[1], job.run.path.name)) if place.global_rank == 0 else []
+        mine = [number for number, (_, _, job_id) in enumerate(known) if job_id == place.job_id]
+        later = known[mine[0] + 1 :] if mine else []
+        if later:
             with changing(job.run):
-                mark_queued(job.run, others[0])
+                mark_queued(job.run, later[0][2])
 
     def _finish(self, place: JobEnvironment, code: int, failure: Failure | None) -> None:
         """Leave word of the end for launchers, and of a failure in the run's state."""

@@ -18,7 +18,7 @@ from amlrepro.config import EvalConfig, RunConfig
 from amlrepro.files import write_text
 from amlrepro.launch import supervisor
 from amlrepro.launch.job import Job
-from amlrepro.launch.submissions import read_end, submissions_folder
+from amlrepro.launch.submissions import Submission, read_end, record, submissions_folder
 from amlrepro.launch.supervisor import JobFailed, Supervisor
 from amlrepro.rundir import RunDir
 from amlrepro.suite.cancel import request_cancel
@@ -144,6 +144,20 @@ def test_a_cancelled_run_is_not_started(run: RunDir) -> None:
         made()
     assert not (run.path / "starts").exists()
     assert (run.read_state()["state"], run.read_state()["reason"]) == ("preempted", "cancelled")
+
+
+@pytest.mark.parametrize(("later", "expected"), [(False, "done"), (True, "queued")])
+def test_only_a_job_that_comes_later_is_waited_for(run: RunDir, later: bool, expected: str) -> None:
+    made = task(run, "ends")
+    folder = submissions_folder(run.path.parents[1])
+    record(folder, Submission("4", "training", (run.path.name,), 1.0))  # lost without a word
+    record(folder, Submission("5", "training", (run.path.name, "another"), 2.0))
+    if later:
+        record(folder, Submission("6", "evaluation", (run.path.name,), 3.0))
+    assert made() == 0
+    state = run.read_state()
+    assert state["state"] == expected
+    assert state.get("queued", {}).get("job_id") == ("6" if later else None)
 
 
 def test_nothing_left_starts_nothing(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,12 +64,14 @@ def ended(pid: int) -> bool:
 
 
 def stepd(job_id: str) -> bool:
-    """Whether a daemon of SLURM still looks after a step of that job on this machine."""
-    titles = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """Whether a daemon of the cluster still looks after a step of that job."""
+    root = Path(os.environ["SLURM_CONF"]).parents[1]
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            titles.append(path.read_bytes().decode("utf-8", "replace"))
-    return any(title.startswith(f"slurmstepd: [{job_id}.") for title in titles)
+            title = (process / "cmdline").read_bytes().decode("utf-8", "replace")
+            if title.startswith(f"slurmstepd: [{job_id}.") and root in (process / "cwd").resolve().parents:
+                return True
+    return False
 
 
 def scontrol(*arguments: str) -> bool:
@@ -85,7 +87,8 @@ def job_state(job_id: str) -> str:
 
 def release(job_id: str, *more: str) -> None:
     """Start a requeued job at once; SLURM holds it for two minutes."""
-    until(lambda: job_state(job_id) == "PENDING")
+    until(lambda: job_state(job_id) == "PENDING" and not stepd(job_id))
+    time.sleep(3.0)  # the end of the first start, told late, would count as the end of the second
     until(lambda: scontrol("update", f"JobId={job_id}", "StartTime=now", *more))
 
 
