@@ -11,9 +11,9 @@ from amlrepro.metrics.bootstrap import bootstrap_values, image_sums, percentile_
 from amlrepro.metrics.compute import metric
 from amlrepro.metrics.records import Records
 from amlrepro.metrics.summary import origin
-from amlrepro.report.reasons import why_absent
 from amlrepro.suite.experiment import LanguageCheck, MaskingCheck
 from amlrepro.suite.plan import Plan, PlannedCheck, Request
+from amlrepro.suite.reasons import why_absent
 from amlrepro.suite.store import Store
 
 

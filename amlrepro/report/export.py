@@ -7,9 +7,9 @@ import io
 from dataclasses import asdict
 from typing import Any
 
-from amlrepro.report.cells import CellResult
 from amlrepro.report.numbers import unit_of
 from amlrepro.report.tabledata import BlockData, TableData
+from amlrepro.suite.cells import CellResult
 
 FIELDS = (
     "experiment",

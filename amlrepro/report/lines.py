@@ -9,10 +9,10 @@ from amlrepro.aml.presets import describe
 from amlrepro.config import RunConfig
 from amlrepro.metrics.compute import METRICS
 from amlrepro.models.registry import get_spec
-from amlrepro.report.cells import CellResult
 from amlrepro.report.errata import Footnotes, cell_marks
 from amlrepro.report.headers import LineKind
 from amlrepro.report.numbers import decimals, shown, signed
+from amlrepro.suite.cells import CellResult
 from amlrepro.suite.experiment import Block, RowSpec
 from amlrepro.suite.plan import Cell, Plan
 from amlrepro.suite.printed import PrintedColumn, PrintedRow, PrintedTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import fmean
 
-from amlrepro.report.cells import CellResult
+from amlrepro.suite.cells import CellResult
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.store import Store
 

@@ -8,7 +8,7 @@ from amlrepro.data.specs import DATASETS
 from amlrepro.metrics.bootstrap import DRAWS
 from amlrepro.metrics.compute import METRICS
 from amlrepro.models.registry import get_spec
-from amlrepro.report.cells import CellResult
+from amlrepro.suite.cells import CellResult
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.printed import PrintedTable
 

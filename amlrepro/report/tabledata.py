@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from amlrepro.metrics.compute import METRICS
-from amlrepro.report.cells import CellResult, block_cells
 from amlrepro.report.checks import CheckResult, check_results
 from amlrepro.report.errata import Footnotes
 from amlrepro.report.headers import Column, LineKind, columns_of, stub_of
 from amlrepro.report.lines import DASH, Entry, Line, block_lines
 from amlrepro.report.masking import masking_notes
 from amlrepro.report.notes import table_notes
+from amlrepro.suite.cells import CellResult, block_cells
 from amlrepro.suite.experiment import Block, Experiment
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.printed import PrintedTable

@@ -13,7 +13,6 @@ from PIL import Image
 
 from amlrepro.config import parse_config
 from amlrepro.data.synth import ensure_synth
-from amlrepro.report.cells import block_cells
 from amlrepro.report.figures.build import ReportFigure, recipe, report_figures
 from amlrepro.report.figures.data import (
     AnyFigure,
@@ -25,6 +24,7 @@ from amlrepro.report.figures.data import (
     RadarData,
 )
 from amlrepro.report.figures.recipe import NotThereError, Origin
+from amlrepro.suite.cells import block_cells
 from amlrepro.suite.figures import GalleryFigure
 from amlrepro.suite.plan import Plan, PlannedFigure
 from amlrepro.suite.printed import load_printed

@@ -8,11 +8,11 @@ import pytest
 from fake_store import fill
 
 from amlrepro.aml.axes import axis, parse_values
-from amlrepro.report.cells import block_cells
 from amlrepro.report.figures.build import recipe
 from amlrepro.report.figures.data import CurvesData, GridData
 from amlrepro.report.figures.recipe import NotThereError, Origin
 from amlrepro.suite.ablation import Sweep, ablation_experiment
+from amlrepro.suite.cells import block_cells
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.planner import build_plan
 from amlrepro.suite.profile import load_profile

@@ -41,7 +41,7 @@ def report_figures(
 ) -> list[ReportFigure]:
     """Draw what can be drawn of an experiment's figures as `folder/<figure id>.{pdf,png,svg}`.
 
-    cells: those of every block (`report.cells`). Figures whose data and style are as when they were last drawn are
+    cells: those of every block (`suite.cells`). Figures whose data and style are as when they were last drawn are
     left as they are, without matplotlib being imported. Raises `UserError` when a file cannot be written.
     """
     origin = Origin(store, plan, cells)

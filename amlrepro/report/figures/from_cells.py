@@ -9,7 +9,6 @@ from functools import partial
 
 from amlrepro.metrics.compute import METRICS
 from amlrepro.models.registry import get_spec
-from amlrepro.report.cells import CellResult, Key
 from amlrepro.report.figures.data import (
     AnyFigure,
     CurvePanel,
@@ -23,6 +22,7 @@ from amlrepro.report.figures.data import (
 )
 from amlrepro.report.figures.recipe import Cells, NotThereError, Origin, Recipe
 from amlrepro.report.figures.ticks import axis_ticks
+from amlrepro.suite.cells import CellResult, Key
 from amlrepro.suite.experiment import Block
 from amlrepro.suite.figures import CurvesFigure, RadarFigure, SweepFigure
 

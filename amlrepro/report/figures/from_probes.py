@@ -26,10 +26,10 @@ from amlrepro.report.figures.data import (
 )
 from amlrepro.report.figures.from_cells import method_label
 from amlrepro.report.figures.recipe import NotThereError, Origin, Recipe
-from amlrepro.report.reasons import why_absent
 from amlrepro.suite.experiment import Block
 from amlrepro.suite.figures import HistogramFigure, MapsFigure
 from amlrepro.suite.plan import PlannedFigure
+from amlrepro.suite.reasons import why_absent
 
 STRONG = (0.5, 0.9)  # Q37
 Arrays = Mapping[str, Any]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from amlrepro.report.cells import CellResult
 from amlrepro.report.figures.data import AnyFigure
+from amlrepro.suite.cells import CellResult
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.store import Store
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from amlrepro.report.cells import CellResult
 from amlrepro.report.tabledata import BlockData, TableData
+from amlrepro.suite.cells import CellResult
 
 
 def anchor(*parts: str) -> str:

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amlrepro.report.cells import CellResult
 from amlrepro.report.html.parts import PageFigure
 from amlrepro.report.html.runs import RunView
 from amlrepro.report.tabledata import TableData
+from amlrepro.suite.cells import CellResult
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.store import Store
 from amlrepro.suite.summary import summarize

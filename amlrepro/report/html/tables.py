@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from amlrepro.metrics.compute import METRICS
-from amlrepro.report.cells import CellResult
 from amlrepro.report.html.anchors import anchor, cell_anchor, row_labels, run_anchor
 from amlrepro.report.html.parts import Verdict, Verdicts
 from amlrepro.report.numbers import decimals, shown, signed
 from amlrepro.report.tabledata import BlockData, Column, Entry, Line, TableData
+from amlrepro.suite.cells import CellResult
 
 
 @dataclass(frozen=True)

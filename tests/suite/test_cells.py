@@ -9,7 +9,7 @@ import pytest
 from fake_store import fill, finish_run, make_plan, make_records, write_records
 
 from amlrepro.metrics.records import Records
-from amlrepro.report.cells import CellResult, block_cells
+from amlrepro.suite.cells import CellResult, block_cells
 from amlrepro.suite.plan import Plan, PlannedRun
 from amlrepro.suite.store import Store
 

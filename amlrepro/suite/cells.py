@@ -10,10 +10,10 @@ from typing import Any
 from amlrepro.data.specs import dataset_spec
 from amlrepro.metrics.bootstrap import Interval, mean_interval
 from amlrepro.metrics.summary import MetricValue, origin, read_image_sums, read_metric
-from amlrepro.report.operations import OPERATIONS
-from amlrepro.report.reasons import why_absent
+from amlrepro.suite.operations import OPERATIONS
 from amlrepro.suite.plan import Cell, HistoryRequest, Plan, ProbeRequest, Request
 from amlrepro.suite.printed import Erratum, PrintedNumber
+from amlrepro.suite.reasons import why_absent
 from amlrepro.suite.store import Store
 
 Key = tuple[str, str]  # row and column
