@@ -138,15 +138,19 @@ def tables_path() -> Path:
     return experiments_folder() / "paper" / "tables.yaml"
 
 
-@cache
-def _read(path: Path) -> Mapping[str, PrintedTable]:
+def load_exact_yaml(path: Path) -> Any:
+    """Safe-load a YAML file whose numbers become `PrintedNumber`; raises `UserError` when it is missing or broken."""
     if not path.exists():
         raise UserError("the printed numbers are missing", where=path)
     try:
-        raw = yaml.load(path.read_text("utf-8"), Loader=_ExactLoader)
+        return yaml.load(path.read_text("utf-8"), Loader=_ExactLoader)
     except yaml.YAMLError as error:
         raise UserError("not a YAML file", where=path, found=str(error).replace("\n", " ")) from error
-    return {key: _table(key, value, path) for key, value in raw.items()}
+
+
+@cache
+def _read(path: Path) -> Mapping[str, PrintedTable]:
+    return {key: _table(key, value, path) for key, value in load_exact_yaml(path).items()}
 
 
 # Safe YAML that keeps the digits of numbers, on libyaml (twenty times faster) where that is there.
