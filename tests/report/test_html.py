@@ -15,6 +15,7 @@ from fake_store import dump_config, fill, make_plan
 
 from amlrepro.errors import UserError
 from amlrepro.files import write_json, write_text
+from amlrepro.report.html.content import Chapter, Page, Text, Tile, grid
 from amlrepro.report.html.page import write_html
 from amlrepro.report.html.parts import PageFigure, Verdict
 from amlrepro.report.tabledata import TableData, build_table
@@ -301,3 +302,28 @@ def test_the_page_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_pages_beside_are_linked_watermarked_and_harmless(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path, "demo"), make_plan("demo")
+    fill(store, plan, samples=12, images=4)
+    rows = [[Text(NASTY, "bad", detail=NASTY), "`code`", Text("3", href="index.html#runs", anchor="here")]]
+    chapter = Chapter(
+        "first", "First", (NASTY,), (Tile("name", "7", NASTY),), (NASTY,), (grid(NASTY, ["a", "b", ">c"], rows),)
+    )
+    pages = [Page("claims", "Verdicts", "Claims", NASTY, (chapter,)), Page("audit", "Audit", "The paper", "lead", ())]
+    index = write_html(store, plan, tables_of(store, plan), [], tmp_path / "out", beside=pages)
+    files = ["index.html", "claims.html", "audit.html"]
+    for name in files:
+        text = (index.parent / name).read_text("utf-8")
+        outline = Outline(text)
+        links = [a["href"] for a in outline.all("a") if not str(a["href"]).startswith("#")]
+        assert [link for link in links if link in files] == files
+        assert [a["href"] for a in outline.all("a") if a.get("aria-current") == "page"] == [name]
+        assert "SYNTHETIC DATA" in text
+        assert "<img src=x" not in text
+        assert {*outline.ids} >= {str(a["href"])[1:] for a in outline.all("a") if str(a["href"]).startswith("#")}
+    text = (index.parent / "claims.html").read_text("utf-8")
+    assert '<span class="result bad">&lt;/script&gt;' in text
+    assert "<code>code</code>" in text
+    assert '<td id="here" class="n"><a href="index.html#runs">3</a></td>' in text

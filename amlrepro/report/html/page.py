@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from amlrepro.files import write_text
 from amlrepro.report.html.anchors import anchor, column_titles, row_labels, run_anchor, uses
+from amlrepro.report.html.content import Page
 from amlrepro.report.html.overview import overview
 from amlrepro.report.html.parts import PageFigure, Verdicts
+from amlrepro.report.html.render import Links, render_page, render_template
 from amlrepro.report.html.runs import run_views, time_text
 from amlrepro.report.html.tables import BlockView, Cards, block_view
 from amlrepro.report.tabledata import TableData
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.store import Store
+
+INDEX = "index.html"
 
 
 @dataclass(frozen=True)
@@ -47,63 +47,48 @@ def write_html(
     out: Path,
     *,
     verdicts: Verdicts | None = None,
+    beside: Sequence[Page] = (),
 ) -> Path:
     """Write `out/index.html` and return its path: every table, figure and run, with nothing to be fetched.
 
-    verdicts: on cells, by (experiment, block, row key, column key). The same store and plan give the same bytes. Raises
-    `UserError` when the file cannot be written or a figure has no picture.
+    verdicts: on cells, by (experiment, block, row key, column key). beside: pages that are written beside it, each
+    with links to all others. The same store and plan give the same bytes. Raises `UserError` when a file cannot be
+    written or a figure has no picture.
     """
-    path = out / "index.html"
-    write_text(path, render(store, plan, tables, figures, verdicts or {}))
+    path = out / INDEX
+    links = [(INDEX, "Tables and figures"), *((page.file, page.title) for page in beside)] if beside else []
+    stamp = next((table.stamp for table in tables if table.stamp), None)
+    write_text(path, render(store, plan, tables, figures, verdicts or {}, links))
+    for page in beside:
+        write_text(out / page.file, render_page(page, plan, stamp, links))
     return path
 
 
 def render(
-    store: Store, plan: Plan, tables: Sequence[TableData], figures: Sequence[PageFigure], verdicts: Verdicts
+    store: Store,
+    plan: Plan,
+    tables: Sequence[TableData],
+    figures: Sequence[PageFigure],
+    verdicts: Verdicts,
+    links: Links = (),
 ) -> str:
-    """The page's text."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("amlrepro.report.html"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    style, script = _template_text("style.css"), _template_text("script.js")
+    """The text of `index.html`."""
     cards = Cards()
     sections = _sections(plan, tables, figures, verdicts, cards)
     runs = run_views(store, plan, uses(tables))
     ends = [run.last_end for run in runs if run.last_end is not None]
-    return environment.get_template("index.html.j2").render(
-        plan=plan,
-        stamp=next((table.stamp for table in tables if table.stamp), None),
-        sections=sections,
-        runs=runs,
-        overview=overview(store, plan, tables, figures, runs),
-        newest=time_text(max(ends, default=None)),
-        verdicts=_verdict_rows(tables, verdicts),
-        cards=cards.values,
-        style=style,
-        style_hash=_hash(style),
-        script=script,
-        script_hash=_hash(script),
-        anchor=anchor,
-        run_anchor=run_anchor,
-    )
-
-
-def _template_text(name: str) -> Any:
-    """A file of the project that goes into the page as it is."""
-    from markupsafe import Markup
-
-    return Markup(files("amlrepro.report.html").joinpath("templates", name).read_text("utf-8"))
-
-
-def _hash(text: str) -> str:
-    """A text as the page's own security policy names it: nothing else is run, however it came into the page."""
-    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    values = {
+        "sections": sections,
+        "runs": runs,
+        "overview": overview(store, plan, tables, figures, runs),
+        "newest": time_text(max(ends, default=None)),
+        "verdicts": _verdict_rows(tables, verdicts),
+        "cards": cards.values,
+        "anchor": anchor,
+        "run_anchor": run_anchor,
+    }
+    stamp = next((table.stamp for table in tables if table.stamp), None)
+    return render_template("index.html.j2", plan, stamp, INDEX, links, values)
 
 
 def _sections(
