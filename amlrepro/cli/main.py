@@ -13,6 +13,7 @@ from amlrepro.cli.bench import bench
 from amlrepro.cli.cancel import cancel
 from amlrepro.cli.data import app as data_app
 from amlrepro.cli.evaluate import evaluate
+from amlrepro.cli.export import export
 from amlrepro.cli.gc import gc
 from amlrepro.cli.logs import logs
 from amlrepro.cli.plan import plan
@@ -34,7 +35,22 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for _command in (run, ablate, plan, status, logs, cancel, retry, gc, report, robustness, evaluate, predict, bench):
+for _command in (
+    run,
+    ablate,
+    plan,
+    status,
+    logs,
+    cancel,
+    retry,
+    gc,
+    report,
+    export,
+    robustness,
+    evaluate,
+    predict,
+    bench,
+):
     app.command()(_command)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
