@@ -15,6 +15,7 @@ from amlrepro.models.registry import get_spec
 from amlrepro.suite.cost import ESTIMATED
 from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.plan import PlannedRun
+from amlrepro.suite.rates import measure_rates, says
 from amlrepro.suite.summary import PlanSummary, RunSummary, as_json, summarize
 from amlrepro.suite.weights import missing_weights
 
@@ -33,13 +34,14 @@ def plan(
     ] = False,
     as_json_: JsonOption = False,
 ) -> None:
-    """Show the unique trainings and evaluations, what is already in the store, and the cost in A800 hours."""
+    """Show the unique trainings and evaluations, what is already in the store, and the cost in GPU hours."""
     command = f"amlris plan {' '.join(experiments)}"
     try:
         opened = open_plan(load_experiments(experiments), options, command=command, assume_data=assume_data)
     except UserError as error:
         raise _third_way(error) from None
-    summary = summarize(opened.plan, None if opened.inputs.assumed else opened.store)
+    rates = measure_rates(opened.store)
+    summary = summarize(opened.plan, None if opened.inputs.assumed else opened.store, rates)
     if as_json_:
         typer.echo(json.dumps(as_json(opened.plan, summary), indent=1))
         return
@@ -72,7 +74,7 @@ def _table(opened: Opened, summary: PlanSummary) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("method")
-    for name in ("epochs", "evals", "probes", *(["A800 h"] if costs else [])):
+    for name in ("epochs", "evals", "probes", *(["GPU h"] if costs else [])):
         table.add_column(name, justify="right")
     table.add_column("in the store")
     table.add_column("feeds", overflow="fold")
@@ -128,15 +130,22 @@ def _totals(opened: Opened, summary: PlanSummary) -> list[str]:
 
 def _costs(summary: PlanSummary) -> list[str]:
     if summary.hours is None:
-        return ["The paper's rates say nothing about models of this size; no cost is given."]
+        return [
+            "The paper's rates say nothing about models of this size, and none has been trained here: no cost is given."
+        ]
     unshared = f"; without sharing {summary.hours_unshared:.1f}" if summary.asked > summary.trainings else ""
+    rates = says(summary.rates, [run.planned for run in summary.runs])
     lines = [
-        f"Training costs {summary.hours:.1f} A800 hours by the paper's rates (Table 9), {summary.hours_left:.1f} of "
-        f"them still to do{unshared}.",
+        f"Training costs {summary.hours:.1f} {summary.rates.gpu} hours, {summary.hours_left:.1f} of them still to "
+        f"do{unshared}, by {rates}.",
         f"Scoring costs about {_hours(summary.evaluation_hours)} for evaluations, {_hours(summary.validation_hours)} "
         f"for validation while training and {_hours(summary.probe_hours)} for probes: our estimate, a third of the "
         "training rate for each sample.",
     ]
+    if summary.rates.others:
+        lines.append(f"Runs on {', '.join(summary.rates.others)} are in the store too; their pace is not used.")
+    if summary.rates.measured:
+        return lines
     estimated = {run.planned.config.model.name for run in summary.runs if run.hours is not None} & {*ESTIMATED}
     return lines + [
         f"{get_spec(name).title} has no printed rate; its cost is estimated from CARIS's." for name in estimated

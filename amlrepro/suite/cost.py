@@ -1,5 +1,5 @@
-"""What training costs by the paper's own rates: A800 hours from Table 9's minutes an epoch on RefCOCO+. What scoring
-costs is our estimate from them."""
+"""What training costs: A800 hours from Table 9's minutes an epoch on RefCOCO+, unless a rate measured in the store is
+given (`suite/rates.py`). What scoring costs is our estimate from the rate."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _FORWARDS_A_STEP = 3
 # The released gRefCOCO file as papers count it; with train's 209,344 these are its 259,859. For estimates only.
 _GREFCOCO_SENTENCES = {"train": 209344, "val": 16870, "testA": 18712, "testB": 14933}
 Counts = Callable[[str, str, str | None], SplitCounts]  # size of a split of a data set, by split owner
+HoursPerSample = Callable[[RunConfig, bool], float | None]  # what training takes for one sample, without or with AML
 ESTIMATED = ("rela",)  # models whose rate is not printed
 
 
@@ -45,28 +46,39 @@ def official_counts(dataset: str, split: str, split_by: str | None = None) -> Sp
     return counts
 
 
-def training_hours(config: RunConfig, epochs: int, refs: int | None) -> float | None:
-    """A800 hours of `epochs` epochs over `refs` referents; None where the paper's rates say nothing (other models,
-    sizes or resolutions).
+def paper_rate(config: RunConfig, with_aml: bool) -> float | None:
+    """A800 hours that training takes for one sample, by Table 9; None for models, sizes and resolutions of which it
+    says nothing."""
+    row = _RATE_ROWS.get((config.model.name, with_aml))
+    side = config.data.image_size
+    usual = row is not None and side == get_spec(config.model.name).protocol.image_size
+    if row is None or not usual or config.model.size != "base" or config.model.options:
+        return None
+    minutes = load_printed("table9").value(row, "time_min_per_epoch")
+    return None if minutes is None else minutes / 60 / _RATE_REFS * (side / _RATE_SIDE) ** 2
+
+
+def training_hours(config: RunConfig, epochs: int, refs: int | None, rate: HoursPerSample = paper_rate) -> float | None:
+    """GPU hours of `epochs` epochs over `refs` referents; None where the rate says nothing (the paper's: of other
+    models, sizes or resolutions).
 
     The random mask is charged at the baseline's rate: it needs no stage one.
     """
     visited = config.train.epoch_refs or refs
-    rate = _hours_per_sample(config, with_aml=config.strategy == "aml")
-    return None if rate is None or visited is None else rate * epochs * visited
+    return None if visited is None else _step_hours(config, epochs * visited, rate)
 
 
-def forward_hours(config: RunConfig, samples: int) -> float | None:
-    """A800 hours of a forward pass over `samples` (picture, sentence) pairs, None as `training_hours`.
+def forward_hours(config: RunConfig, samples: int, rate: HoursPerSample = paper_rate) -> float | None:
+    """GPU hours of a forward pass over `samples` (picture, sentence) pairs, None as `training_hours`.
 
     Our estimate, no printed number: a third of the plain model's training rate, a backward pass being worth two forward
     passes. Where a picture is encoded once for all its sentences it takes less.
     """
-    rate = _hours_per_sample(config, with_aml=False)
-    return None if rate is None else rate / _FORWARDS_A_STEP * samples
+    each = rate(config, False)
+    return None if each is None else each / _FORWARDS_A_STEP * samples
 
 
-def validation_hours(config: RunConfig, epochs: int, counts: Counts) -> float | None:
+def validation_hours(config: RunConfig, epochs: int, counts: Counts, rate: HoursPerSample = paper_rate) -> float | None:
     """What choosing `best` costs in `epochs` epochs: val, as often and on as many sentences as the model's protocol has
     it. None as `training_hours`; 0 for data without val.
     """
@@ -80,29 +92,27 @@ def validation_hours(config: RunConfig, epochs: int, counts: Counts) -> float | 
         else counts(config.data.train, "val", config.data.split_by)
     )
     samples = size.refs if protocol.validate_sentences == "first" else size.sentences
-    return forward_hours(config, (samples or 0) * sum(epoch <= epochs for epoch in after))
+    return forward_hours(config, (samples or 0) * sum(epoch <= epochs for epoch in after), rate)
 
 
-def evaluation_hours(config: RunConfig, evaluations: Sequence[EvalConfig], counts: Counts) -> float | None:
+def evaluation_hours(
+    config: RunConfig, evaluations: Sequence[EvalConfig], counts: Counts, rate: HoursPerSample = paper_rate
+) -> float | None:
     """What a run's evaluations cost, None as `training_hours`."""
     sizes = [counts(each.dataset, each.split, each.split_by).sentences or 0 for each in evaluations]
-    return forward_hours(config, sum(sizes))
+    return forward_hours(config, sum(sizes), rate)
 
 
-def probe_hours(config: RunConfig, probes: Sequence[ProbeConfig]) -> float | None:
+def probe_hours(config: RunConfig, probes: Sequence[ProbeConfig], rate: HoursPerSample = paper_rate) -> float | None:
     """What a run's probes cost, None as `training_hours`: a forward pass a pair; whole steps where these are timed."""
     pairs = sum(probe.pairs or 0 for probe in probes)
     steps = sum(probe.steps or 0 for probe in probes)
-    forward, step = forward_hours(config, pairs), training_hours(config, 1, steps * config.train.batch)
+    forward = forward_hours(config, pairs, rate)
+    step = _step_hours(config, steps * config.train.batch, rate)
     return None if forward is None or step is None else forward + step
 
 
-def _hours_per_sample(config: RunConfig, with_aml: bool) -> float | None:
-    """A800 hours that training takes for one sample, by Table 9."""
-    row = _RATE_ROWS.get((config.model.name, with_aml))
-    side = config.data.image_size
-    usual = row is not None and side == get_spec(config.model.name).protocol.image_size
-    if row is None or not usual or config.model.size != "base" or config.model.options:
-        return None
-    minutes = load_printed("table9").value(row, "time_min_per_epoch")
-    return None if minutes is None else minutes / 60 / _RATE_REFS * (side / _RATE_SIDE) ** 2
+def _step_hours(config: RunConfig, samples: int, rate: HoursPerSample) -> float | None:
+    """GPU hours of training on so many samples."""
+    each = rate(config, config.strategy == "aml")
+    return None if each is None else each * samples

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from amlrepro.suite.plan import Plan, PlannedRun
+from amlrepro.suite.rates import PAPER, Price, Rates, price
 from amlrepro.suite.store import Store
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One planned run beside the store. hours, hours_left: A800 hours of its training by the paper's rates, None where
-    unknown."""
+    """One planned run beside the store. hours, hours_left: GPU hours of its training, price: of all of it, by the rates
+    of the summary; None where unknown."""
 
     planned: PlannedRun
     state: str
@@ -22,6 +23,7 @@ class RunSummary:
     probes_there: int
     hours: float | None
     hours_left: float | None
+    price: Price
 
     @property
     def trained(self) -> bool:
@@ -37,7 +39,7 @@ class RunSummary:
 class PlanSummary:
     """Totals. rows_served: rows of blocks that the runs feed, each counted once a run; asked: trainings of all tables
     and figures when each trains for itself; trainings: unique ones; trainings_done: those in the store. hours, ...:
-    A800 hours, training by the paper's rates, the rest by our estimate; hours_unshared: of `asked`."""
+    GPU hours by `rates`; hours_unshared: of `asked`."""
 
     runs: tuple[RunSummary, ...]
     trainings: int
@@ -55,11 +57,12 @@ class PlanSummary:
     evaluation_hours: float | None
     probe_hours: float | None
     unavailable: tuple[str, ...]
+    rates: Rates = PAPER
 
 
-def summarize(plan: Plan, store: Store | None) -> PlanSummary:
-    """Set a plan beside the store (None: beside nothing)."""
-    runs = tuple(_run(planned, store) for planned in plan.runs.values())
+def summarize(plan: Plan, store: Store | None, rates: Rates = PAPER) -> PlanSummary:
+    """Set a plan beside the store (None: beside nothing), and price it."""
+    runs = tuple(_run(planned, store, price(planned, plan, rates)) for planned in plan.runs.values())
     trained = [run for run in runs if run.trained]
     asking = {run.planned.run_id: _experiments(run.planned) for run in trained}
     reasons = [cell.reason for cell in plan.cells] + [figure.reason for figure in plan.figures]
@@ -76,10 +79,11 @@ def summarize(plan: Plan, store: Store | None) -> PlanSummary:
         hours=_total(run.hours for run in runs),
         hours_left=_total(run.hours_left for run in runs),
         hours_unshared=_total(None if r.hours is None else r.hours * asking[r.planned.run_id] for r in trained),
-        validation_hours=_total(run.planned.validation_hours for run in runs),
-        evaluation_hours=_total(run.planned.evaluation_hours for run in runs),
-        probe_hours=_total(run.planned.probe_hours for run in runs),
+        validation_hours=_total(run.price.validation for run in runs),
+        evaluation_hours=_total(run.price.evaluation for run in runs),
+        probe_hours=_total(run.price.probes for run in runs),
         unavailable=tuple(dict.fromkeys(reason for reason in reasons if reason)),
+        rates=rates,
     )
 
 
@@ -105,14 +109,19 @@ def as_json(plan: Plan, summary: PlanSummary) -> dict[str, Any]:
                 "evaluations_there": run.evals_there,
                 "probes": [probe.probe_id for probe in run.planned.probes],
                 "probes_there": run.probes_there,
-                "a800_hours": run.hours,
-                "a800_hours_left": run.hours_left,
-                "a800_hours_validation": run.planned.validation_hours,
-                "a800_hours_evaluation": run.planned.evaluation_hours,
-                "a800_hours_probes": run.planned.probe_hours,
+                "gpu_hours": run.hours,
+                "gpu_hours_left": run.hours_left,
+                "gpu_hours_validation": run.price.validation,
+                "gpu_hours_evaluation": run.price.evaluation,
+                "gpu_hours_probes": run.price.probes,
                 "used_by": run.planned.used_by,
             }
             for run in summary.runs
+        ],
+        "gpu": summary.rates.gpu,
+        "rates": [
+            {"kind": each.kind, "gpu": each.gpu, "images_per_s": each.images_per_s, "runs": each.runs}
+            for each in summary.rates.measured.values()
         ],
         "trainings": summary.trainings,
         "trainings_done": summary.trainings_done,
@@ -121,26 +130,26 @@ def as_json(plan: Plan, summary: PlanSummary) -> dict[str, Any]:
         "evaluations_there": summary.evals_there,
         "probes": summary.probes,
         "probes_there": summary.probes_there,
-        "a800_hours": summary.hours,
-        "a800_hours_left": summary.hours_left,
-        "a800_hours_validation": summary.validation_hours,
-        "a800_hours_evaluation": summary.evaluation_hours,
-        "a800_hours_probes": summary.probe_hours,
+        "gpu_hours": summary.hours,
+        "gpu_hours_left": summary.hours_left,
+        "gpu_hours_validation": summary.validation_hours,
+        "gpu_hours_evaluation": summary.evaluation_hours,
+        "gpu_hours_probes": summary.probe_hours,
         "rows_served": summary.rows_served,
-        "a800_hours_unshared": summary.hours_unshared,
+        "gpu_hours_unshared": summary.hours_unshared,
         "unavailable": list(summary.unavailable),
     }
 
 
-def _run(planned: PlannedRun, store: Store | None) -> RunSummary:
+def _run(planned: PlannedRun, store: Store | None, costs: Price) -> RunSummary:
     if store is None:
-        return RunSummary(planned, "unknown", 0, 0, 0, planned.cost_hours, planned.cost_hours)
+        return RunSummary(planned, "unknown", 0, 0, 0, costs.training, costs.training, costs)
     status, missing = store.status(planned.run_id), store.missing(planned)
-    left = planned.cost_hours
+    left = costs.training
     if left is not None and planned.until:
         left *= missing.epochs / planned.until
     evals, probes = len(planned.evals) - len(missing.evals), len(planned.probes) - len(missing.probes)
-    return RunSummary(planned, status.state, status.epoch, evals, probes, planned.cost_hours, left)
+    return RunSummary(planned, status.state, status.epoch, evals, probes, costs.training, left, costs)
 
 
 def _experiments(planned: PlannedRun) -> int:

@@ -161,7 +161,7 @@ def test_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("plan", "table1", "--profile", "demo", "--json") == 0
     plan = json.loads(capsys.readouterr().out)
     assert len(plan["runs"]) == 10
-    assert plan["a800_hours"] is None
+    assert plan["gpu_hours"] is None
     assert plan["evaluations"] == sum(len(run["evaluations"]) for run in plan["runs"]) == 33 + 6
     assert {run["state"] for run in plan["runs"]} == {"absent"}
 

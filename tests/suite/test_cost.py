@@ -70,3 +70,12 @@ def test_counts_are_official_or_those_of_the_data_root(shared: Path) -> None:
     assert (
         sum(official_counts("grefcoco", split).sentences or 0 for split in ("train", "val", "testA", "testB")) == 259859
     )
+
+
+def test_no_probes_cost_nothing_where_epochs_are_periods() -> None:
+    """ReLA's epoch is 5,000 updates whatever the data: neither no probe nor one of 10 steps takes a whole one."""
+    rela = resolve(load_profile("paper"), "rela", "baseline", "grefcoco")
+    assert rela.train.epoch_refs == 80_000
+    assert probe_hours(rela, []) == 0
+    steps = probe_hours(rela, [ProbeConfig(kind="cost", steps=10)])
+    assert steps == pytest.approx(10 * 16 / 42278 * 30.16 / 60 * (480 / 448) ** 2)
