@@ -7,12 +7,12 @@ import math
 from functools import lru_cache
 from typing import Any
 
+from amlrepro.verdicts.noise import ENOUGH, quantile
+
 LEVEL = 0.05  # two-sided
 POWER = 0.8
 PRIOR_SIGMA = 0.45  # points of oIoU between trainings: public CARIS checkpoints against the paper's CARIS* (X-CARIS)
 AFFORDABLE = 10  # seeds an arm, above which an effect is called undecidable
-LOOKS = (3, 5)  # seeds an arm at which a claim is looked at, each time at an equal share of the level
-LEAST_NU = 4  # degrees of freedom below which the variance is unknown
 NODES = 48  # of the integral over the estimated variance
 
 
@@ -36,25 +36,25 @@ def chance_of_direction(effect: float, spread: float, nu: int, level: float) -> 
     """
     from scipy.special import nctdtr
 
-    return 1 - float(nctdtr(nu, effect / spread, critical(nu, level)))
+    return 1 - float(nctdtr(nu, effect / spread, quantile(level, nu)))
 
 
 @lru_cache(maxsize=1 << 16)
 def chance_of_effect(true: float, printed: float, spread: float, nu: int, level: float) -> float:
     """Probability that a difference is decided either way: the interval is above 0 (direction reproduced) or below half
     of the printed effect (contradicted), when the truth is `true`. printed is positive; the rest as
-    `chance_of_direction`. 0 below `LEAST_NU`.
+    `chance_of_direction`. 0 below `ENOUGH`.
 
     Given the estimated variance the estimate is normal; the variance is integrated out, so that intervals which are
     both count once.
     """
-    if nu < LEAST_NU:
+    if nu < ENOUGH:
         return 0.0
     import numpy as np
     from scipy.special import ndtr
 
     ratios, weights = _variances(nu)
-    half = critical(nu, level) * ratios  # of the interval, in units of `spread`
+    half = quantile(level, nu) * ratios  # of the interval, in units of `spread`
     low, high = printed / 2 / spread - half, half
     between = ndtr(high - true / spread) - ndtr(low - true / spread)
     return float(1 - np.sum(weights * np.maximum(0.0, between)))
@@ -63,26 +63,18 @@ def chance_of_effect(true: float, printed: float, spread: float, nu: int, level:
 @lru_cache(maxsize=1 << 16)
 def chance_of_equivalence(true: float, margin: float, spread: float, nu: int, level: float) -> float:
     """Probability that two one-sided tests at `level` each find a difference within `margin` of 0, or that the interval
-    lies beyond the margin, when the truth is `true`. 0 below `LEAST_NU`."""
-    if nu < LEAST_NU:
+    lies beyond the margin, when the truth is `true`. 0 below `ENOUGH`."""
+    if nu < ENOUGH:
         return 0.0
     import numpy as np
     from scipy.special import ndtr
 
     ratios, weights = _variances(nu)
-    half = critical(nu, 2 * level) * ratios
+    half = quantile(2 * level, nu) * ratios
     edge, centre = margin / spread, true / spread
     within = np.maximum(0.0, ndtr(edge - half - centre) - ndtr(half - edge - centre))
     beyond = ndtr(centre - edge - half) + ndtr(-centre - edge - half)
     return float(np.sum(weights * (within + beyond)))
-
-
-@lru_cache(maxsize=4096)
-def critical(nu: float, level: float) -> float:
-    """The 1 - level/2 quantile of t with nu degrees of freedom."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(nu, 1 - level / 2))
 
 
 @lru_cache(maxsize=1024)
