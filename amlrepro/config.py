@@ -32,6 +32,7 @@ from amlrepro.sections import (
     TrainConfig,
 )
 
+FILE = "file"  # stands in the name of an evaluation of weights from a file, in place of a run's checkpoint
 Profile = Literal["smoke", "demo", "pilot", "paper"]
 PROFILES: tuple[str, ...] = get_args(Profile)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amlrepro.cli.options import DEFAULT_STORE, DataRootOption, ImageRootOption, JsonOption, StoreOption, wide_console
-from amlrepro.config import EvalConfig
+from amlrepro.config import FILE, EvalConfig
 from amlrepro.data.specs import dataset_spec, is_multi_target, parse_dataset_split
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.metrics.compute import GENERALIZED_METRICS, metric
@@ -70,7 +70,7 @@ def evaluate(
 
     from amlrepro.engine.evaluate import write_evaluation
     from amlrepro.engine.numerics import choose_device
-    from amlrepro.engine.subject import FILE, evaluate_subject, open_subject
+    from amlrepro.engine.subject import evaluate_subject, open_subject
     from amlrepro.files import read_json
 
     target = choose_device(device)

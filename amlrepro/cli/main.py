@@ -23,6 +23,7 @@ from amlrepro.cli.retry import retry
 from amlrepro.cli.robustness import robustness
 from amlrepro.cli.run import run
 from amlrepro.cli.status import status
+from amlrepro.cli.verify_harness import verify_harness
 from amlrepro.cli.weights import app as weights_app
 from amlrepro.errors import UserError
 
@@ -48,6 +49,7 @@ for _command in (
     export,
     robustness,
     evaluate,
+    verify_harness,
     predict,
     bench,
 ):

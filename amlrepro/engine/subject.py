@@ -23,7 +23,6 @@ from amlrepro.models.converted import vocabulary_size
 from amlrepro.models.registry import get_spec
 
 OFFICIAL = "official"
-FILE = "file"  # what stands in an evaluation's name in place of a run's checkpoint
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,9 @@ def _judged(
         samples=there["samples"],
     )
     stale = weights or _changed(blank, there, store.subject(entry["sha256"][:16]).eval_meta(there["eval_id"]), store)
+    official = dataset_spec(blank.dataset).partition(blank.split_by).splits[blank.split].sentences
+    if official is not None and there["samples"] != official:
+        return replace(row, reason=f"{there['samples']:,} samples, the official split has {official:,}")
     if value is None:
         return replace(row, reason="undefined on these samples")
     if stale:

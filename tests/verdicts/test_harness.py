@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from amlrepro.config import VERSIONS
+from amlrepro.data.specs import dataset_spec
 from amlrepro.errors import UserError
 from amlrepro.files import sha256_file, write_json
 from amlrepro.suite.printed import PrintedNumber
@@ -41,7 +42,7 @@ def outcome(store: Store, folder: Path, shift: float = 0.0) -> dict[str, Any]:
             split: {
                 "eval_id": f"{published.data}-{split}-file-0000",
                 "data_digest": "d",
-                "samples": 10,
+                "samples": dataset_spec(published.data).partition(published.split_by).splits[split].sentences or 10,
                 "records_sha256": "r",
                 "components": component_versions(published.model, values),
                 "published": {name: number.text for name, number in values.items()},
@@ -152,6 +153,12 @@ def test_what_has_changed_since_does_not_count(store: Store, tmp_path: Path, mon
 
     values["checkpoints"][0]["splits"]["val"]["published"]["oiou"] = "75.00"
     assert "the published value was 75.00 then" in read(store, values).says
+
+
+def test_a_part_of_a_split_says_nothing(store: Store, tmp_path: Path) -> None:
+    values = outcome(store, tmp_path)
+    values["checkpoints"][0]["splits"]["val"]["samples"] = 20
+    assert "20 samples, the official split has 10,834" in read(store, values).says
 
 
 def test_replaced_records_are_stale(store: Store, tmp_path: Path) -> None:
