@@ -11,6 +11,7 @@ from amlrepro.cli.ablate import ablate
 from amlrepro.cli.arguments import join_lists
 from amlrepro.cli.bench import bench
 from amlrepro.cli.cancel import cancel
+from amlrepro.cli.claims import claims
 from amlrepro.cli.data import app as data_app
 from amlrepro.cli.evaluate import evaluate
 from amlrepro.cli.export import export
@@ -46,6 +47,7 @@ for _command in (
     retry,
     gc,
     report,
+    claims,
     export,
     robustness,
     evaluate,

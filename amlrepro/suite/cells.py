@@ -58,11 +58,13 @@ def block_cells(store: Store, plan: Plan, experiment: str, block: str) -> dict[K
 class CellReader:
     """Reads the cells of one experiment, each once: those that are derived need others, also of other blocks.
 
-    Derived cells come from unrounded values, and only when every part is there.
+    Derived cells come from unrounded values, and only when every part is there. intervals: whether those over images
+    and seeds are wanted, which take long where they are not kept.
     """
 
-    def __init__(self, store: Store, plan: Plan, experiment: str) -> None:
+    def __init__(self, store: Store, plan: Plan, experiment: str, *, intervals: bool = True) -> None:
         self._store = store
+        self._intervals = intervals
         self._plan = plan
         self._blocks = {b.id: b.table() for e in plan.experiments if e.id == experiment for b in e.blocks}
         self._cells = {(c.block, c.row, c.column): c for c in plan.cells if c.experiment == experiment}
@@ -92,7 +94,7 @@ class CellReader:
         if cell.kind == "formula":
             return replace(blank, value=cell.value, difference=_difference(cell.value, printed, self._plan))
         if cell.kind == "measured":
-            return _measured(self._store, self._plan, blank)
+            return _measured(self._store, self._plan, blank, self._intervals)
         return _logged(self._store, self._plan, blank) if cell.kind in ("probe", "history") else blank
 
 
@@ -141,7 +143,7 @@ def _logged(store: Store, plan: Plan, blank: CellResult) -> CellResult:
     )
 
 
-def _measured(store: Store, plan: Plan, blank: CellResult) -> CellResult:
+def _measured(store: Store, plan: Plan, blank: CellResult, intervals: bool) -> CellResult:
     cell = blank.cell
     there: list[tuple[Request, dict[str, Any], MetricValue]] = []
     absent = []
@@ -165,7 +167,7 @@ def _measured(store: Store, plan: Plan, blank: CellResult) -> CellResult:
         value=value,
         difference=_difference(value, blank.reference, plan),
         seeds=tuple((_seed(plan, r.run_id), v.value) for r, _, v in known if v.value is not None),
-        interval=_interval(store, [(r, m) for r, m, _ in known], cell, known[0][2].interval),
+        interval=_interval(store, [(r, m) for r, m, _ in known], cell, known[0][2].interval) if intervals else None,
         samples=known[0][2].samples,
         run_ids=tuple(r.run_id for r, _, _ in known),
         eval_ids=tuple(r.eval_id for r, _, _ in known),

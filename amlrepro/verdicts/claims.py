@@ -50,8 +50,9 @@ class Claim(Strict):
     where: of the paper (section, table). says: the statement in our words. kind: `effect` (the first of one pair is
     better), `equivalence` (the two of one pair differ by less than `margin`), `best_of` (one cell, the first of every
     pair, is better than each second), `all_splits` (the first is better in every pair). family: claims that are judged
-    together; `headline` by Holm, others by Benjamini-Hochberg. margin: of an equivalence, in the column's unit. quoted:
-    the effect as the text prints it, where it does. see: audit entries about it.
+    together; `headline` by Holm, others by Benjamini-Hochberg. margin: of an equivalence, in the column's unit. size:
+    whether sizes can be compared with printed ones. quoted: the effect as the text prints it, where it does. see: audit
+    entries about it.
     """
 
     id: str
@@ -60,7 +61,8 @@ class Claim(Strict):
     kind: Kind
     family: str
     pairs: Annotated[list[Pair], Field(min_length=1)]
-    margin: float | None = None
+    margin: Annotated[float, Field(gt=0)] | None = None
+    size: bool = True
     quoted: float | None = None
     see: list[str] = Field(default_factory=list)
 
@@ -99,7 +101,7 @@ def pick_claim(name: str) -> Claim:
 
 def find_cell(ref: CellRef) -> tuple[Experiment, Block, PrintedColumn]:
     """What a reference names; raises `UserError` with the nearest for names that do not exist."""
-    experiment = load_experiment(ref.experiment)
+    experiment = _experiment(experiments_folder(), ref.experiment)
     block = experiment.block(ref.block)
     table = block.table()
     table.row(ref.row)
@@ -112,13 +114,28 @@ def printed_number(ref: CellRef) -> PrintedNumber | None:
     return block.table().value(ref.row, ref.column)
 
 
+def direction(ref: CellRef) -> float:
+    """-1 where less is better in the cell's column, else 1."""
+    return -1.0 if find_cell(ref)[2].better == "lower" else 1.0
+
+
+def is_cited(ref: CellRef) -> bool:
+    """Whether nobody runs the cell: a row of another paper, a constant."""
+    _, block, _ = find_cell(ref)
+    return block.table().row(ref.row).kind == "cited"
+
+
 def printed_effect(pair: Pair) -> float | None:
     """Printed first less printed second, positive where the first is better; None where one is not printed."""
     first, second = (printed_number(ref) for ref in pair.refs)
     if first is None or second is None:
         return None
-    sign = -1.0 if find_cell(pair.refs[0])[2].better == "lower" else 1.0
-    return sign * (float(first) - float(second))
+    return direction(pair.refs[0]) * (float(first) - float(second))
+
+
+@cache
+def _experiment(folder: Path, name: str) -> Experiment:
+    return load_experiment(name)
 
 
 @cache

@@ -1,0 +1,310 @@
+"""All claims from a store: the procedure of docs/verdicts.md, from cells to verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from amlrepro.aml.presets import READINGS
+from amlrepro.suite.plan import Plan
+from amlrepro.suite.snapshot import Snapshot
+from amlrepro.suite.store import Store
+from amlrepro.verdicts.arms import Arm, Arms
+from amlrepro.verdicts.best import BestTest
+from amlrepro.verdicts.bootstrap import Secondary, generalises
+from amlrepro.verdicts.claims import Claim, direction, load_claims, printed_effect
+from amlrepro.verdicts.families import LOOKS, adjusted, granted, looks_at, method_of
+from amlrepro.verdicts.gates import why_invalid
+from amlrepro.verdicts.harness import Harness, read_harness
+from amlrepro.verdicts.labels import (
+    CONTRADICTED,
+    DECIDED,
+    HERE,
+    INVALID,
+    NOT_RUN,
+    ONE_READING,
+    TOO_EARLY,
+    UNKNOWN,
+    AllTest,
+    ClaimTest,
+    EffectTest,
+    EquivalenceTest,
+    Label,
+    Outcome,
+)
+from amlrepro.verdicts.lock import Lock, read_lock, why_exploratory
+from amlrepro.verdicts.noise import Difference, Noise, compare, welch
+from amlrepro.verdicts.power import PRIOR_SIGMA, seeds_needed
+from amlrepro.verdicts.verdict import ClaimsReport, FamilyState, PairResult, Verdict
+from amlrepro.verdicts.wording import sentence
+
+BOTH = ("inferred", "released")  # readings that must fail before a claim counts as contradicted
+Others = Callable[[str], Plan | None]
+
+
+def evaluate_claims(
+    store: Store,
+    plan: Plan,
+    claims: Sequence[Claim] | None = None,
+    *,
+    others: Others | None = None,
+    secondary: bool = True,
+) -> ClaimsReport:
+    """Verdicts on claims from what is in the store, in the file's order.
+
+    claims: those wanted, all by default; a verdict does not depend on which are asked for, as families and looks count
+    every claim of the file, but it does on the plan: only recipes that the plan knows tell of the noise, and a claim
+    with cells outside it is `not run`. others: the plan of another reading, asked for where a claim fails under this.
+    secondary: whether to do the cluster bootstrap of claims about one pair. Raises `UserError` for broken files.
+    """
+    known = load_claims()
+    wanted = {claim.id for claim in (known if claims is None else claims)}
+    snapshot = store if isinstance(store, Snapshot) else Snapshot(store)
+    harness, lock = read_harness(snapshot), read_lock(snapshot)
+    arms = Arms(snapshot, plan)
+    looks = _Looks(arms, plan, known)
+    verdicts = []
+    for claim in known:
+        if claim.id in wanted:
+            verdict = _verdict(snapshot, plan, arms, looks, claim, harness, lock)
+            if secondary and verdict.look and len(verdict.pairs) == 1:
+                verdict = replace(verdict, secondary=_generalises(snapshot, arms, claim, verdict.look))
+            verdicts.append(verdict)
+    verdicts = _under_readings(snapshot, plan, arms, verdicts, others)
+    if snapshot is not store:
+        snapshot.keep()
+    return ClaimsReport(
+        verdicts=tuple(replace(verdict, text=sentence(verdict)) for verdict in verdicts),
+        noise=tuple(arms.groups()),
+        families=looks.families,
+        lock=lock,
+        harness=harness,
+        watermark=plan.watermark,
+        preset=plan.preset,
+        profile=plan.profile,
+        seeds=plan.seeds,
+    )
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A claim's test at one look."""
+
+    test: ClaimTest
+    differences: tuple[Difference, ...]
+    noises: tuple[Noise, ...]
+
+
+class _Looks:
+    """Every claim of the file at every look it has reached, with the level that its family grants it there."""
+
+    def __init__(self, arms: Arms, plan: Plan, claims: Sequence[Claim]) -> None:
+        self._arms, self._plan = arms, plan
+        self.ready: dict[tuple[str, int], _Ready] = {}
+        self.levels: dict[tuple[str, int], tuple[float, float]] = {}  # level, adjusted p
+        for claim in claims:
+            for look in looks_at(seeds_there(arms, claim) or 0) if not self.why_not(claim) else ():
+                found = self._at(claim, look)
+                if found:
+                    self.ready[claim.id, look] = found
+        self.families = tuple(self._family(name, claims) for name in dict.fromkeys(c.family for c in claims))
+
+    def why_not(self, claim: Claim) -> str | None:
+        """Why a claim has no arms to compare; None where it has."""
+        for pair in claim.pairs:
+            for ref in pair.refs:
+                if not self._arms.has(ref):
+                    return f"{ref.experiment} is not in the plan"
+                arm = self._arms.arm(ref)
+                if arm.constant is not None and self._plan.watermark:
+                    return f"{ref.row} is cited: what the paper prints is never set beside small models"
+                if arm.constant is None and not arm.seeds:
+                    return f"{ref}: {arm.result.reason or 'no number'}"
+        return None
+
+    def pairs(self, claim: Claim) -> list[tuple[Arm, Arm]]:
+        """The arms of each pair."""
+        return [(self._arms.arm(first), self._arms.arm(second)) for first, second in (p.refs for p in claim.pairs)]
+
+    def noises(self, claim: Claim, look: int) -> tuple[Noise, ...]:
+        """The noise of each pair at a look."""
+        return tuple(self._arms.noise(pair, look) for pair in self.pairs(claim))
+
+    def _at(self, claim: Claim, look: int) -> _Ready | None:
+        noises = self.noises(claim, look)
+        if not all(noise.known for noise in noises):
+            return None
+        differences = tuple(
+            compare(
+                first.first(look),
+                second.first(look) if second.constant is None else second.constant,
+                noise,
+                direction(first.ref),
+            )
+            for (first, second), noise in zip(self.pairs(claim), noises, strict=True)
+        )
+        return _Ready(self._test(claim, differences), differences, noises)
+
+    def _test(self, claim: Claim, differences: tuple[Difference, ...]) -> ClaimTest:
+        if claim.kind == "equivalence":
+            return EquivalenceTest(differences[0], claim.margin or 0.0)
+        if claim.kind == "best_of":
+            return BestTest(differences)
+        if claim.kind == "all_splits":
+            return AllTest(differences)
+        comparable = claim.size and not self._plan.watermark
+        return EffectTest(differences[0], printed_effect(claim.pairs[0]) if comparable else None)
+
+    def _family(self, name: str, claims: Sequence[Claim]) -> FamilyState:
+        members = [claim for claim in claims if claim.family == name]
+        method = method_of(name)
+        decided: set[str] = set()
+        for look in LOOKS:
+            found = [self.ready.get((claim.id, look)) for claim in members]
+            values = [ready.test.p if ready else 1.0 for ready in found]
+            for claim, p, level, whole in zip(
+                members, values, granted(values, method), adjusted(values, method), strict=True
+            ):
+                self.levels[claim.id, look] = level, whole
+                if p <= level:
+                    decided.add(claim.id)
+        reached = sum(any((claim.id, look) in self.ready for look in LOOKS) for claim in members)
+        return FamilyState(name, method, len(members), reached, len(decided))
+
+
+def seeds_there(arms: Arms, claim: Claim) -> int | None:
+    """Seeds an arm that a claim has: those of its arm with fewest. None where all its arms are constants."""
+    counts = [len(arm.seeds) for pair in claim.pairs for arm in map(arms.arm, pair.refs) if arm.constant is None]
+    return min(counts, default=None)
+
+
+def _verdict(
+    store: Store, plan: Plan, arms: Arms, looks: _Looks, claim: Claim, harness: Harness, lock: Lock | None
+) -> Verdict:
+    reason = looks.why_not(claim)
+    printed = tuple(None if plan.watermark else printed_effect(pair) for pair in claim.pairs)
+    if reason:
+        effects = [abs(effect) for effect in printed if effect]
+        needed = seeds_needed(min(effects), PRIOR_SIGMA) if effects and _in_points(arms, claim) else None
+        blank = PairResult.printed_only(claim, printed)
+        return Verdict(claim, NOT_RUN, blank, 0, why_not=reason, seeds_to_decide=needed, expected=True)
+    there = seeds_there(arms, claim) or 0
+    pairs = looks.pairs(claim)
+    reached = [look for look in looks_at(there) if (claim.id, look) in looks.ready]
+    seeds = sorted({seed for pair in pairs for arm in pair for seed, _ in arm.seeds[: max(reached, default=there)]})
+    exploratory = why_exploratory(lock, claim, plan, seeds)
+    if not reached:
+        noises = looks.noises(claim, there)
+        gates = why_invalid(store, plan, arms, pairs, noises, harness)
+        unknown = not all(noise.known for noise in noises)
+        results = tuple(
+            PairResult.estimate_only(first, second, noise, effect, direction(first.ref), there)
+            for (first, second), noise, effect in zip(pairs, noises, printed, strict=True)
+        )
+        return Verdict(
+            claim, UNKNOWN if unknown else TOO_EARLY, results, there, gates=gates, why_exploratory=exploratory
+        )
+    outcomes = {look: looks.ready[claim.id, look].test.at(looks.levels[claim.id, look][0]) for look in reached}
+    look = next((each for each in reversed(reached) if outcomes[each].label in DECIDED), reached[-1])
+    outcome, ready = outcomes[look], looks.ready[claim.id, look]
+    gates = why_invalid(store, plan, arms, pairs, ready.noises, harness)
+    results = _pair_results(claim, pairs, ready, outcome, printed, look)
+    label = HERE.get(outcome.label, outcome.label) if plan.watermark else outcome.label
+    return Verdict(
+        claim,
+        INVALID if gates else label,
+        results,
+        there,
+        look=look,
+        provisional=label,
+        leading=_leading(ready.test),
+        outcome=outcome,
+        later=outcomes[reached[-1]] if reached[-1] != look else None,
+        p=ready.test.p,
+        p_adjusted=looks.levels[claim.id, look][1],
+        seeds_to_decide=outcome.seeds,
+        gates=gates,
+        why_exploratory=exploratory,
+    )
+
+
+def _pair_results(
+    claim: Claim,
+    pairs: Sequence[tuple[Arm, Arm]],
+    ready: _Ready,
+    outcome: Outcome,
+    printed: Sequence[float | None],
+    look: int,
+) -> tuple[PairResult, ...]:
+    """Each pair with the interval at which the claim was judged: simultaneous ones for the best of several."""
+    if isinstance(ready.test, BestTest):
+        limits = ready.test.intervals(outcome.level)
+    else:
+        limits = [difference.interval(outcome.level) for difference in ready.differences]
+    out = []
+    for (first, second), difference, (low, high), effect in zip(pairs, ready.differences, limits, printed, strict=True):
+        sides = first.first(look), second.first(look)
+        out.append(
+            PairResult(
+                first.ref,
+                second.ref,
+                sides[0],
+                second.constant if second.constant is not None else sides[1],
+                effect,
+                difference.estimate,
+                low,
+                high,
+                difference.sigma,
+                difference.nu,
+                welch(*sides, direction(first.ref)) if second.constant is None else None,
+            )
+        )
+    return tuple(out)
+
+
+def _leading(test: ClaimTest) -> int:
+    return test.weakest if isinstance(test, AllTest | BestTest) else 0
+
+
+def _in_points(arms: Arms, claim: Claim) -> bool:
+    """Whether the prior noise, in points, says anything of a claim: its first cell is an evaluation in percent."""
+    ref = claim.pairs[0].refs[0]
+    return arms.has(ref) and arms.arm(ref).cell.kind == "measured"
+
+
+def _generalises(store: Store, arms: Arms, claim: Claim, look: int) -> Secondary | None:
+    first, second = claim.pairs[0].refs
+    return generalises(store, arms.arm(first), arms.arm(second), look, direction(first))
+
+
+def _under_readings(
+    store: Store, plan: Plan, arms: Arms, verdicts: Sequence[Verdict], others: Others | None
+) -> list[Verdict]:
+    """While one reading of the method has failed, that is all that is said; a claim is contradicted when `inferred` and
+    `released` both fail."""
+    verdicts = [replace(verdict, reading=plan.preset) for verdict in verdicts]
+    failed = [v for v in verdicts if v.provisional in CONTRADICTED and _about_aml(arms, v.claim)]
+    if not failed:
+        return verdicts
+    rest = [name for name in BOTH if name != plan.preset]
+    beside: Mapping[str, Label] = {}
+    if plan.preset in BOTH and others is not None:
+        other = others(rest[0])
+        if other is not None:
+            report = evaluate_claims(store, other, [v.claim for v in failed], secondary=False)
+            beside = {v.claim.id: v.provisional or v.label for v in report.verdicts}
+    out = []
+    for verdict in verdicts:
+        if verdict not in failed or beside.get(verdict.claim.id) in CONTRADICTED:
+            out.append(verdict)
+            continue
+        seen = {rest[0]: beside[verdict.claim.id]} if verdict.claim.id in beside else {}
+        label = INVALID if verdict.gates else ONE_READING
+        out.append(replace(verdict, label=label, provisional=ONE_READING, failed_as=verdict.provisional, readings=seen))
+    return out
+
+
+def _about_aml(arms: Arms, claim: Claim) -> bool:
+    """Whether a reading of the method enters a claim."""
+    presets = [arms.arm(ref).cell.preset or "" for pair in claim.pairs for ref in pair.refs]
+    return any(preset.partition(",")[0] in READINGS for preset in presets)
