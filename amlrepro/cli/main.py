@@ -16,6 +16,7 @@ from amlrepro.cli.data import app as data_app
 from amlrepro.cli.evaluate import evaluate
 from amlrepro.cli.export import export
 from amlrepro.cli.gc import gc
+from amlrepro.cli.import_ import import_
 from amlrepro.cli.logs import logs
 from amlrepro.cli.plan import plan
 from amlrepro.cli.predict import predict
@@ -56,6 +57,8 @@ for _command in (
     bench,
 ):
     app.command()(_command)
+
+app.command("import")(import_)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 

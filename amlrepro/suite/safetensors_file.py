@@ -57,14 +57,23 @@ def leave_out(path: Path, dropped: Callable[[str], bool]) -> int:
         size = value["data_offsets"][1] - value["data_offsets"][0]
         made[name] = {**value, "data_offsets": [offset, offset + size]}
         offset += size
-    text = json.dumps(made, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
     with atomic_path(path) as temporary, path.open("rb") as source, temporary.open("wb") as target:
-        target.write(_LENGTH.pack(len(text)) + text)
+        target.write(_head(made))
         for _, value in kept:
             source.seek(begin + value["data_offsets"][0])
             _copy(source, target, value["data_offsets"][1] - value["data_offsets"][0])
     return len(kept)
+
+
+def head_with(header: dict[str, Any], metadata: dict[str, str]) -> bytes:
+    """The beginning of a file with this header but other metadata; the tensors' bytes follow unchanged."""
+    return _head({**header, METADATA: metadata})
+
+
+def _head(header: dict[str, Any]) -> bytes:
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return _LENGTH.pack(len(text)) + text
 
 
 def _copy(source: IO[bytes], target: IO[bytes], size: int) -> None:

@@ -13,7 +13,7 @@ class UserSettings(Strict):
     """The user's configuration file: `AMLRIS_CONFIG`, else `~/.config/amlris/config.yaml`.
 
     vision_weights, text_weights: CARIS's Swin-B and BERT; for those of other models there are environment variables.
-    cluster: file of SLURM settings, for commands without `--cluster`.
+    cluster: file of SLURM settings, for commands without `--cluster`. laboratory: the name that archives carry.
     """
 
     data_root: str | None = None
@@ -21,6 +21,7 @@ class UserSettings(Strict):
     vision_weights: str | None = None
     text_weights: str | None = None
     cluster: str | None = None
+    laboratory: str | None = None
 
 
 def settings_path() -> Path:
