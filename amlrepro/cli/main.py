@@ -17,6 +17,7 @@ from amlrepro.cli.evaluate import evaluate
 from amlrepro.cli.export import export
 from amlrepro.cli.gc import gc
 from amlrepro.cli.import_ import import_
+from amlrepro.cli.import_log import import_log
 from amlrepro.cli.logs import logs
 from amlrepro.cli.plan import plan
 from amlrepro.cli.predict import predict
@@ -50,6 +51,7 @@ for _command in (
     report,
     claims,
     export,
+    import_log,
     robustness,
     evaluate,
     verify_harness,

@@ -41,6 +41,8 @@ FIELDS = (
     "eval_ids",
     "probe_ids",
     "reason",
+    "imported",
+    "imported_from",
     "errata",
     "profile",
     "watermark",
@@ -82,6 +84,8 @@ def cell_values(table: TableData, block: BlockData, result: CellResult) -> dict[
         "eval_ids": list(result.eval_ids),
         "probe_ids": list(result.probe_ids),
         "reason": result.reason,
+        "imported": result.imported.value if result.imported else None,
+        "imported_from": list(result.imported.places) if result.imported else [],
         "errata": [e.see for e in result.errata],
         "profile": table.profile,
         "watermark": table.watermark,
@@ -102,7 +106,7 @@ def csv_text(table: TableData) -> str:
             for name in ("printed", "printed_delta"):
                 values[name] = values[name].text if values[name] is not None else None
             values["seeds"] = " ".join(f"{seed}:{value}" for seed, value in values["seeds"].items())
-            for name in ("epochs", "run_ids", "eval_ids", "probe_ids", "errata"):
+            for name in ("epochs", "run_ids", "eval_ids", "probe_ids", "imported_from", "errata"):
                 values[name] = " ".join(map(str, values[name]))
             writer.writerow(values)
     return out.getvalue()

@@ -188,6 +188,8 @@ def _delta(row: PrintedRow, cell: CellResult, base: CellResult | None, places: i
 
 
 def _entry(cell: CellResult, places: int, delta: str | None, footnotes: Footnotes) -> Entry:
+    if cell.imported is not None:  # not ranked, and set beside no other number
+        return Entry(shown(cell.imported.value, places), marks=(footnotes.mark(cell.imported.says),))
     marks = (footnotes.mark(cell.reason),) if cell.reason else ()
     if cell.value is None:
         return Entry(DASH, marks=marks)

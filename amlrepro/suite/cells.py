@@ -10,6 +10,7 @@ from typing import Any
 from amlrepro.data.specs import dataset_spec
 from amlrepro.metrics.bootstrap import Interval, mean_interval
 from amlrepro.metrics.summary import MetricValue, origin, read_image_sums, read_metric
+from amlrepro.suite.imported import ImportedLog, ImportedNumber, imported_number, read_imports
 from amlrepro.suite.operations import OPERATIONS
 from amlrepro.suite.plan import Cell, HistoryRequest, Plan, ProbeRequest, Request
 from amlrepro.suite.printed import Erratum, PrintedNumber
@@ -28,7 +29,8 @@ class CellResult:
     seeds that are there, unrounded. difference: value minus reference in points, None in watermarked reports. seeds:
     (seed, value) of each. interval: bootstrap over images, with several seeds over seeds too; averages have none.
     samples: (image, sentence) pairs scored a seed. scored_at, split_by, checkpoint, epoch: how. reason: why a cell that
-    should have our number has none, or not all its seeds.
+    should have our number has none, or not all its seeds. imported: where there is none of ours, what a log of the
+    official code says; it is no seed, and nothing is calculated from it.
     """
 
     cell: Cell
@@ -48,6 +50,7 @@ class CellResult:
     epochs: tuple[int, ...] = ()
     reason: str | None = None
     errata: tuple[Erratum, ...] = ()
+    imported: ImportedNumber | None = None
 
 
 def block_cells(store: Store, plan: Plan, experiment: str, block: str) -> dict[Key, CellResult]:
@@ -69,6 +72,7 @@ class CellReader:
         self._blocks = {b.id: b.table() for e in plan.experiments if e.id == experiment for b in e.blocks}
         self._cells = {(c.block, c.row, c.column): c for c in plan.cells if c.experiment == experiment}
         self._results: dict[tuple[str, str, str], CellResult] = {}
+        self._imports: list[ImportedLog] | None = None  # read with the first cell that has no number
 
     def block(self, block: str) -> dict[Key, CellResult]:
         """All cells of one block by (row key, column key)."""
@@ -94,8 +98,15 @@ class CellReader:
         if cell.kind == "formula":
             return replace(blank, value=cell.value, difference=_difference(cell.value, printed, self._plan))
         if cell.kind == "measured":
-            return _measured(self._store, self._plan, blank, self._intervals)
+            return self._or_imported(_measured(self._store, self._plan, blank, self._intervals))
         return _logged(self._store, self._plan, blank) if cell.kind in ("probe", "history") else blank
+
+    def _or_imported(self, result: CellResult) -> CellResult:
+        if result.value is not None or self._plan.watermark:
+            return result
+        if self._imports is None:
+            self._imports = read_imports(self._store)
+        return replace(result, imported=imported_number(self._imports, self._plan, result.cell))
 
 
 def _reference(cell: Cell, parts: list[CellResult]) -> float | None:

@@ -202,6 +202,8 @@ def _card(table: TableData, block: BlockData, result: CellResult, labels: Mappin
     runs = [[run_anchor(run_id), _run_text(run_id, values)] for run_id in result.run_ids]
     notes = [f"{_text(e.field)} printed as {_text(e.printed)}, audit {e.see}" for e in result.errata]
     notes += [result.reason] if result.reason else []
+    if result.imported is not None:
+        notes.append(f"{shown(result.imported.value, 2)} {result.imported.says} ({', '.join(result.imported.places)})")
     places = decimals(block.printed, result.cell.row, result.cell.column)
     return {"title": title, "facts": _facts(result, places), "runs": runs, "notes": notes}
 
