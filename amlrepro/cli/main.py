@@ -13,6 +13,7 @@ from amlrepro.cli.bench import bench
 from amlrepro.cli.cancel import cancel
 from amlrepro.cli.claims import claims
 from amlrepro.cli.data import app as data_app
+from amlrepro.cli.diff import diff
 from amlrepro.cli.evaluate import evaluate
 from amlrepro.cli.export import export
 from amlrepro.cli.gc import gc
@@ -45,6 +46,7 @@ for _command in (
     plan,
     status,
     logs,
+    diff,
     cancel,
     retry,
     gc,
