@@ -120,10 +120,13 @@ def _data_root(flag: Path | None) -> Path:
 
 def _print(console: Console, harness: Harness, rows: Sequence[HarnessRow], told: bool) -> None:
     console.print(_table(rows))
-    for name in dict.fromkeys(row.checkpoint for row in rows):
-        published = pick_published(name)
-        remark = f" ({published.remark})" if published.remark else ""
-        console.print(f"{name}: published by {published.source}{remark}", style="dim", markup=False)
+    shown = [pick_published(name) for name in dict.fromkeys(row.checkpoint for row in rows)]
+    for published in {each.source: each for each in shown}.values():
+        models = dict.fromkeys(get_spec(each.model).title for each in shown if each.source == published.source)
+        console.print(f"published ({', '.join(models)}): {published.source}", style="dim", markup=False)
+    for published in shown if told else ():
+        if published.remark:
+            console.print(f"{published.id}: {published.remark}", style="dim", markup=False)
     console.print(harness.says, style="green" if harness.verified else "yellow", markup=False)
     if not told and not harness.verified:
         console.print(

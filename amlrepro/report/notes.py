@@ -11,6 +11,7 @@ from amlrepro.models.registry import get_spec
 from amlrepro.suite.cells import CellResult
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.printed import PrintedTable
+from amlrepro.verdicts.harness import UNVERIFIED
 
 METRIC_NOTES = {
     "oiou": "oIoU: sum of intersections over sum of unions of a split",
@@ -34,9 +35,10 @@ def table_notes(
     readings: Sequence[str] = (),
     *,
     marked: bool = True,
+    harness: str = UNVERIFIED,
 ) -> list[str]:
     """Notes of a table of these blocks whose cells are `results`; readings: the experiment's own notes, on what each
-    number rests; marked: best and second best are."""
+    number rests; marked: best and second best are; harness: whether official checkpoints came out as published."""
     cells = list(results)
     notes = [*_metrics(tables), *_scoring(plan, cells), *_schedules(plan, cells), *readings, *_marks(tables, marked)]
     if any(c.value == 0 and c.cell.kind == "measured" for c in cells):
@@ -45,7 +47,7 @@ def table_notes(
         notes.append(_averages(plan))
     if any(c.interval for c in cells):
         notes.append(_intervals(cells))
-    return notes + ([_smallness(plan)] if plan.watermark else _unverified(plan, tables))
+    return notes + ([_smallness(plan)] if plan.watermark else _unverified(plan, tables, harness))
 
 
 def _metrics(tables: Sequence[PrintedTable]) -> list[str]:
@@ -154,7 +156,7 @@ def _smallness(plan: Plan) -> str:
     )
 
 
-def _unverified(plan: Plan, tables: Sequence[PrintedTable]) -> list[str]:
+def _unverified(plan: Plan, tables: Sequence[PrintedTable], harness: str) -> list[str]:
     """What the design demands while neither the reading nor the harness has been confirmed."""
     if all(table.own for table in tables):
         return []
@@ -165,8 +167,5 @@ def _unverified(plan: Plan, tables: Sequence[PrintedTable]) -> list[str]:
         f"The reading of the masking method ({plan.preset}) is unverified: it has not been tested against the printed "
         "statistics."
     )
-    out.append(
-        "The harness is unverified: official checkpoints have not been evaluated to within 0.05 of their published "
-        "values."
-    )
+    out.append(f"{harness[0].upper()}{harness[1:]}.")
     return out

@@ -19,6 +19,7 @@ from amlrepro.suite.experiment import Block, Experiment
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.printed import PrintedTable
 from amlrepro.suite.store import Store
+from amlrepro.verdicts.harness import read_harness
 
 __all__ = [
     "DASH",
@@ -95,7 +96,14 @@ def build_table(store: Store, plan: Plan, experiment: Experiment) -> TableData:
         blocks=blocks,
         checks=tuple(check_results(store, plan, experiment.id)),
         notes=(
-            *table_notes(plan, [block.printed for block in blocks], results, experiment.notes, marked=_marked(blocks)),
+            *table_notes(
+                plan,
+                [block.printed for block in blocks],
+                results,
+                experiment.notes,
+                marked=_marked(blocks),
+                harness=read_harness(store).says,
+            ),
             *masking_notes(store, plan, results),
         ),
         footnotes=tuple(footnotes.texts),

@@ -21,7 +21,9 @@ def why_invalid(
 ) -> tuple[str, ...]:
     """All reasons why a verdict on some comparisons is invalid; none where it counts. Of what small models show on
     synthetic data (`plan.watermark`) only missing samples are asked: there is nothing to compare the rest with."""
-    reasons = [] if plan.watermark or harness.verified else [harness.says]
+    cells = [arm.cell for pair in pairs for arm in pair]
+    models = [plan.runs[r.run_id].config.model.name for cell in cells for r in _evaluations(plan, cell)]
+    reasons = [] if plan.watermark else harness.unverified(models)
     for arm in dict.fromkeys(arm for pair in pairs for arm in pair):
         reasons += _missing_samples(store, plan, arm)
     if not plan.watermark:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,20 @@ class Harness:
         """Whether all published values of a model (on one data set) came out; False where none is published."""
         rows = self.of(model, dataset)
         return bool(rows) and all(row.passed for row in rows)
+
+    def unverified(self, models: Iterable[str]) -> list[str]:
+        """Why verdicts on these models do not count yet; nothing where they do. Besides the required rows those of the
+        models themselves must have passed; a model of which nothing is published has none."""
+        if not self.verified:
+            return [self.says]
+        out = []
+        for model in dict.fromkeys(models):
+            rows = self.of(model)
+            failed = [row for row in rows if not row.passed]
+            if failed:
+                told = f"{failed[0].title}: {failed[0].reason}, {len(rows) - len(failed)} of {len(rows)} values passed"
+                out.append(f"{UNVERIFIED} for {get_spec(model).title}: {told}")
+        return out
 
     def of(self, model: str, dataset: str | None = None) -> tuple[HarnessRow, ...]:
         """The rows of a model (on one data set)."""
@@ -216,9 +231,16 @@ def _changed_weights(entry: Mapping[str, Any]) -> str | None:
     if not path.is_file():
         return None
     stat = path.stat()
-    if [stat.st_size, stat.st_mtime_ns] == entry["stat"] or sha256_file(path) == entry["sha256"]:
+    stamp = (stat.st_size, stat.st_mtime_ns)
+    if [*stamp] == entry["stat"] or _digest(path, *stamp) == entry["sha256"]:
         return None
     return f"the weights in {path.name} changed since"
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, stamp: int) -> str:
+    """SHA-256 of a file of that size and time of change."""
+    return sha256_file(path)
 
 
 def _says(needed: list[HarnessRow]) -> str:

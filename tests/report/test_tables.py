@@ -146,7 +146,7 @@ def test_notes_say_what_a_number_is_and_what_is_unverified(paper: ReportResult, 
         "(inferred) is unverified",
     ):
         assert words in notes
-    assert "harness is unverified" in notes
+    assert "Harness unverified: no official checkpoint was evaluated" in notes
     assert "448" not in " ".join(demo.tables[0].notes)
     assert "112 x 112" in " ".join(demo.tables[0].notes)
 

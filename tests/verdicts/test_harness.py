@@ -155,6 +155,19 @@ def test_what_has_changed_since_does_not_count(store: Store, tmp_path: Path, mon
     assert "the published value was 75.00 then" in read(store, values).says
 
 
+def test_a_model_of_its_own(store: Store, tmp_path: Path) -> None:
+    """Claims about DETRIS wait for its checkpoints too; a model of which nothing is published for CARIS's alone."""
+    values = outcome(store, tmp_path)
+    values["checkpoints"] = [entry for entry in values["checkpoints"] if not entry["id"].startswith("detris")]
+    harness = read(store, values)
+    assert harness.verified
+    assert harness.unverified(["caris", "rela", "plugin"]) == []
+    (reason,) = harness.unverified(["caris", "detris", "detris"])
+    assert reason == "harness unverified for DETRIS: DETRIS on RefCOCO val, oIoU: not evaluated, 0 of 18 values passed"
+    nothing = read(store, {"format": 1, "checkpoints": []})
+    assert nothing.unverified(["detris"]) == [nothing.says]
+
+
 def test_a_part_of_a_split_says_nothing(store: Store, tmp_path: Path) -> None:
     values = outcome(store, tmp_path)
     values["checkpoints"][0]["splits"]["val"]["samples"] = 20
