@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from amlrepro.cli.options import DEFAULT_STORE, JsonOption, StoreOption, parse_seeds, wide_console
-from amlrepro.data.specs import DATASETS
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.metrics.compute import metric
-from amlrepro.suite.binding import bind
+from amlrepro.suite.binding import TRAINING_SETS, bind
 from amlrepro.suite.imported import Binding, write_import
 from amlrepro.suite.official_log import OfficialLog, read_log
 from amlrepro.suite.store import Store
@@ -26,7 +25,7 @@ def import_log(
     files: Annotated[list[Path], typer.Argument(help="Logs of training or evaluation.", show_default=False)],
     train: Annotated[
         str | None,
-        typer.Option("--train", help=f"Training data: {', '.join(DATASETS)}, combined.", show_default="the log's"),
+        typer.Option("--train", help=f"Training data: {', '.join(TRAINING_SETS)}.", show_default="the log's"),
     ] = None,
     data: Annotated[
         str | None,

@@ -11,6 +11,7 @@ from amlrepro.suite.imported import Binding
 from amlrepro.suite.official_log import OfficialLog
 
 PRESET = {"caris": "baseline", "amlris": "released"}  # what the two codes do
+TRAINING_SETS = (*(name for name, spec in DATASETS.items() if not spec.multi_target), COMBINED)
 METHODS = ("baseline", *(name for name in PRESETS if name != "baseline"))
 
 
@@ -62,15 +63,14 @@ def _train(log: OfficialLog, given: str | None) -> str:
     if mix is not None and mix[0] == "True":
         told = (COMBINED, mix[1])
     name = _agree("training set", given, told, "--train")
-    names = (*DATASETS, COMBINED)
     if name is None:
         raise UserError(
             "the log does not say what was trained on",
             where=log.path,
-            expected=f"--train with one of {', '.join(names)}",
+            expected=f"--train with one of {', '.join(TRAINING_SETS)}",
         )
-    if name not in names or name == "grefcoco":
-        raise unknown_name("training set", name, [each for each in names if each != "grefcoco"], "--train")
+    if name not in TRAINING_SETS:
+        raise unknown_name("training set", name, TRAINING_SETS, "--train")
     return name
 
 
