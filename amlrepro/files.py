@@ -59,12 +59,21 @@ def guard(path: Path) -> None:
         ask(path)
 
 
-def sweep(folder: Path) -> list[Path]:
-    """Remove temporary files that killed processes of this machine left anywhere in a folder; returns them."""
+def temporary(folder: Path) -> Iterator[Path]:
+    """Temporary files anywhere in a folder: ours, and those of the safetensors library."""
+    for within, _, names in os.walk(folder):  # folders that vanish meanwhile are passed over
+        yield from (Path(within, name) for name in names if name.startswith(".tmp") or _is_ours(name))
+
+
+def sweep(folder: Path, dead: str | None = None) -> list[Path]:
+    """Remove temporary files that killed processes of this machine left anywhere in a folder; returns them.
+
+    dead: a writer, as `machine.writer` names it, that is known to live no more, wherever it was.
+    """
     removed = []
-    for path in folder.rglob(".*.tmp"):
+    for path in temporary(folder):
         parts = path.name.split(".")
-        if len(parts) > 3 and is_dead(parts[-3]):
+        if len(parts) > 3 and (parts[-3] == dead or is_dead(parts[-3])):
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
@@ -135,6 +144,10 @@ def canonical_hash(value: Any, length: int = 12) -> str:
     """First `length` hexadecimal digits of the SHA-256 of `value` as canonical JSON (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def _umask() -> int:

@@ -38,17 +38,17 @@ def process_start(pid: int) -> str | None:
     return ""
 
 
-def writer() -> str:
-    """This process, for the name of a temporary file."""
-    return f"{_digest()}-{os.getpid()}"
+def writer(where: str | None = None, pid: int | None = None) -> str:
+    """A process, for the name of a temporary file: this one, or process `pid` of the machine that `machine` tells."""
+    return f"{_digest(where or machine())}-{os.getpid() if pid is None else pid}"
 
 
 def is_dead(name: str) -> bool:
     """Whether `name`, as `writer` gave it, is a process of this machine that lives no more."""
     where, _, pid = name.partition("-")
-    return where == _digest() and pid.isdecimal() and process_start(int(pid)) is None
+    return where == _digest(machine()) and pid.isdecimal() and process_start(int(pid)) is None
 
 
 @cache
-def _digest() -> str:
-    return hashlib.sha256(machine().encode()).hexdigest()[:8]
+def _digest(where: str) -> str:
+    return hashlib.sha256(where.encode()).hexdigest()[:8]

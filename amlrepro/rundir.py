@@ -62,6 +62,11 @@ class RunDir:
     def probes(self) -> Path:
         return self.path / "probes"
 
+    @property
+    def replay(self) -> Path:
+        """Where milestones that were asked for late are trained; gone when they are there."""
+        return self.path / "replay"
+
     def probe(self, probe_id: str) -> Path:
         """What a probe found; what it keeps in bulk lies beside it."""
         return self.probes / f"{probe_id}.json"

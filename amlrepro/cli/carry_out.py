@@ -25,6 +25,7 @@ from amlrepro.launch.local import Outcome
 from amlrepro.launch.slurm import SlurmExecutor
 from amlrepro.launch.slurm_query import require_slurm
 from amlrepro.suite.cancel import clear_cancel
+from amlrepro.suite.lease import tidy
 from amlrepro.suite.orders import at_work
 from amlrepro.suite.settings import load_settings
 from amlrepro.suite.summary import summarize
@@ -104,7 +105,10 @@ def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> No
         clear_cancel(task.job.run)  # whoever names a run now wants it
     with at_work(opened.store, opened.plan):
         _prepare(opened, tasks, wide_console())
-        outcomes = _do(opened, tasks, work) if tasks else []
+        try:
+            outcomes = _do(opened, tasks, work) if tasks else []
+        finally:
+            _tidy(opened)
     if work.no_wait and tasks:
         typer.echo("amlris status --watch shows how it goes; the same command without --no-wait waits and reports")
         return
@@ -150,6 +154,14 @@ def _do(opened: Opened, tasks: list[Task], work: WorkOptions) -> list[Outcome]:
         for number, handler in previous.items():
             signal.signal(number, handler)
     return executor.outcomes
+
+
+def _tidy(opened: Opened) -> None:
+    """Remove what killed processes left in the store. What a living one is at work on stays, on other hosts too."""
+    sweep(opened.store.folder)
+    for planned in opened.plan.runs.values():
+        run = opened.store.run(planned.run_id)
+        tidy(run, done=run.replay.exists() and opened.store.missing(planned).nothing)
 
 
 def _prepare(opened: Opened, tasks: list[Task], console: Console) -> None:

@@ -50,7 +50,7 @@ def replay_missing_milestones(config: RunConfig, run: RunDir, observer: Observer
     missing = world.from_main(_missing_milestones(config, run) if world.is_main else [])
     if not missing:
         return
-    scratch = RunDir(run.path / "replay")
+    scratch = RunDir(run.replay)
     changes = {"exec.until": max(missing), "exec.milestones": tuple(missing), "exec.validate_at": ()}
 
     def relay(row: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from amlrepro.launch.worker import PARENT
 from amlrepro.rundir import RunDir
 from amlrepro.schema import parse_strict
 from amlrepro.suite.cancel import REASON, cancel_requested
-from amlrepro.suite.lease import held
+from amlrepro.suite.lease import held, tidy
 
 if TYPE_CHECKING:
     from submitit.core.job_environment import JobEnvironment
@@ -187,6 +187,7 @@ class Supervisor:
                     run.write_state("preempted", reason=REASON)
                 elif held(run) is None:
                     run.write_state("failed", reason=failure.text, failure=failure.record(node, self._attempts))
+        tidy(run)  # after a worker that was killed; a launcher on another host could not tell that it is dead
         write_end(Path(self.folder), place.job_id, code, failure.cause if failure else None, node)
 
     def _job(self) -> Job:

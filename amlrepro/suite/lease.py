@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -163,6 +164,7 @@ def acquire(
         run.path.mkdir(parents=True, exist_ok=True)
         while True:
             if _create(run, me):
+                _sweep(run)
                 return Lease(run, me, on_lost, watch_parent)
             owner = read_owner(run)
             if owner is None:
@@ -175,7 +177,20 @@ def acquire(
                     hint="wait for it, or stop it; then give the same command again",
                 )
             if _take_over(run, owner, me):
+                _sweep(run, owner)
                 return Lease(run, me, on_lost, watch_parent)
+
+
+def tidy(run: RunDir, *, done: bool = False) -> None:
+    """Remove what killed writers left in a run's folder: temporary files, and a lease. Nothing where somebody may be at
+    work on the run. done: all that was asked of it is there, so what a replay of milestones left can go as well."""
+    if held(run) is not None:
+        return
+    left = [lease_path(run), *files.temporary(run.path), *([run.replay] if done else [])]
+    if any(path.exists() for path in left):
+        with contextlib.suppress(LeaseHeld), acquire(run, lambda reason: None, patience=0.0):
+            if done:
+                shutil.rmtree(run.replay, ignore_errors=True)
 
 
 def held(run: RunDir) -> Owner | None:
@@ -205,6 +220,20 @@ def _take_over(run: RunDir, dead: Owner, me: Owner) -> bool:
             return False
         os.replace(_draft(run, me), lease_path(run))
         return True
+
+
+def _sweep(run: RunDir, former: Owner | None = None) -> None:
+    """Remove temporary files of dead writers; we have just got the lease. former: who had it before, on any host.
+
+    Others write in the folder without the lease now and then (a launcher, a report); what may be theirs stays. Files of
+    the safetensors library do not say whose they are, but only who has the lease writes checkpoints.
+    """
+    # Whether a process of this machine lives can be seen; its number may be another's by now.
+    away = former is not None and former.machine != machine()
+    files.sweep(run.path, writer(former.machine, former.pid) if away and former else None)
+    for folder in (run.checkpoints, RunDir(run.replay).checkpoints):
+        for path in folder.glob(".tmp*"):
+            path.unlink(missing_ok=True)
 
 
 def _draft(run: RunDir, me: Owner) -> Path:

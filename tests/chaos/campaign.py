@@ -109,7 +109,7 @@ def campaign(options: argparse.Namespace, folder: Path) -> int:
     kills, rounds = _disturb(killed, calm, options)
     code = _finish(killed)
     complaints = [] if code == 0 else [f"the last launcher ended with {code}; see {folder / 'killed.log'}"]
-    complaints += compare(calm.store / "smoke", killed.store / "smoke") + leftovers(killed.store) + _survivors(killed)
+    complaints += _survivors(killed) + compare(calm.store / "smoke", killed.store / "smoke") + leftovers(killed.store)
     spent = ", ".join(f"{number} {kind}" for kind, number in sorted(kills.items()))
     print(
         f"{sum(kills.values())} kills ({spent}) in {time.monotonic() - begin:.0f} s, {killed.starts} starts of the "
@@ -128,7 +128,7 @@ def _disturb(suite: Suite, calm: Suite, options: argparse.Namespace) -> tuple[Co
     while sum(kills.values()) < options.kills and time.monotonic() < deadline:
         time.sleep(draw.expovariate(1 / options.mean_seconds))
         if suite.ended() == 0:
-            problems = compare(calm.store / "smoke", suite.store / "smoke") + leftovers(suite.store)
+            problems = _survivors(suite) + compare(calm.store / "smoke", suite.store / "smoke") + leftovers(suite.store)
             if problems:
                 raise SystemExit("\n".join(problems))
             shutil.rmtree(suite.store / "smoke" / "runs")
@@ -187,7 +187,7 @@ def compare(calm: Path, killed: Path) -> list[str]:
 def leftovers(store: Path) -> list[str]:
     """Temporary files and leases that should be gone."""
     names = [path for path in store.rglob("*") if path.name.startswith(".tmp") or path.name.endswith(".tmp")]
-    names += [*store.rglob("lease.json"), *store.rglob("replay")]
+    names += [*store.rglob("lease.json"), *store.rglob("replay"), *store.rglob("*.launcher")]
     return [f"left behind: {path}" for path in names]
 
 
