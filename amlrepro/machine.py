@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import socket
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +37,23 @@ def process_start(pid: int) -> str | None:
     except PermissionError:
         pass
     return ""
+
+
+def end_with_parent() -> None:
+    """For a child of `multiprocessing`: end when the parent is gone. Those of a pool would wait for work for ever, since
+    they hold both ends of the pipe that it comes by."""
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    from multiprocessing.connection import wait
+
+    wait([sentinel])
+    os._exit(1)
 
 
 def writer(where: str | None = None, pid: int | None = None) -> str:

@@ -11,6 +11,7 @@ from amlrepro.data.combined import load_combined
 from amlrepro.data.images import find_image_folder, require_images
 from amlrepro.data.refer import load_refer
 from amlrepro.data.specs import COMBINED
+from amlrepro.machine import end_with_parent
 from amlrepro.suite.plan import PlannedRun
 from amlrepro.suite.weights import require_weights
 
@@ -18,7 +19,7 @@ from amlrepro.suite.weights import require_weights
 def verify_in_child(runs: Iterable[PlannedRun]) -> None:
     """`verify_inputs` in a process of its own: annotations of the full data sets take gigabytes while they are read."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with ProcessPoolExecutor(1, context, end_with_parent) as pool:
         pool.submit(verify_inputs, list(runs)).result()
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 KINDS = ("launcher", "worker", "standby", "all")
 WEIGHTS = (4, 8, 2, 1)
 QUICK = ("exec.checkpoint_seconds=0.2", "exec.device=cpu", "exec.deterministic=true")
+LIFE_SECONDS = 3.0  # a worker's, about
 QUIET_SECONDS = 120.0  # after which a process that should have gone is reported
 
 
@@ -126,7 +127,9 @@ def _disturb(suite: Suite, calm: Suite, options: argparse.Namespace) -> tuple[Co
     deadline = time.monotonic() + 60 * options.minutes
     _start(suite)
     while sum(kills.values()) < options.kills and time.monotonic() < deadline:
+        kind = draw.choices(KINDS, WEIGHTS)[0]
         time.sleep(draw.expovariate(1 / options.mean_seconds))
+        victims = _victims(suite, kind, draw)
         if suite.ended() == 0:
             problems = _survivors(suite) + compare(calm.store / "smoke", suite.store / "smoke") + leftovers(suite.store)
             if problems:
@@ -136,14 +139,25 @@ def _disturb(suite: Suite, calm: Suite, options: argparse.Namespace) -> tuple[Co
         if suite.ended() is not None:
             _start(suite)
             continue
-        kind = draw.choices(KINDS, WEIGHTS)[0]
-        alive = suite.processes()
-        chosen = [pid for pids in alive.values() for pid in pids] if kind == "all" else alive[kind]
-        victims = chosen if kind == "all" else [draw.choice(chosen)] if chosen else []
         for pid in victims:
             _kill(pid)
         kills[kind] += bool(victims)
     return kills, rounds
+
+
+def _victims(suite: Suite, kind: str, draw: random.Random) -> list[int]:
+    """Whom to kill: one of that kind, at a random moment after there is one; nobody when the suite ends before."""
+    while suite.ended() is None:
+        for moment in (0.0, draw.uniform(0.0, LIFE_SECONDS)):
+            time.sleep(moment)
+            alive = suite.processes()
+            chosen = [pid for pids in alive.values() for pid in pids] if kind == "all" else alive[kind]
+            if not chosen:
+                break
+        else:
+            return chosen if kind == "all" else [draw.choice(chosen)]
+        time.sleep(0.05)
+    return []
 
 
 def _start(suite: Suite) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from amlrepro.config import VERSIONS
 from amlrepro.errors import UserError
 from amlrepro.files import canonical_hash, disk_errors, read_json, sha256_file, write_json
+from amlrepro.machine import end_with_parent
 from amlrepro.schema import parse_strict
 from amlrepro.sections import SynthConfig
 
@@ -165,7 +166,8 @@ def _draw_all(
     chunks = [plans[k : k + CHUNK] for k in range(0, len(plans), CHUNK)]
     drawn: dict[int, list[dict[str, Any]]] = {}
     # Spawned, not forked: the caller may hold threads (torch, a progress bar).
-    with ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(chunks)), context, end_with_parent) as pool:
         jobs = {pool.submit(make_pictures, config, chunk, folder): k for k, chunk in enumerate(chunks)}
         for job in as_completed(jobs):
             drawn[jobs[job]] = job.result()
