@@ -40,8 +40,8 @@ def process_start(pid: int) -> str | None:
 
 
 def end_with_parent() -> None:
-    """For a child of `multiprocessing`: end when the parent is gone. Those of a pool would wait for work for ever, since
-    they hold both ends of the pipe that it comes by."""
+    """For a child of `multiprocessing`: end when the parent is gone. Those of a pool would wait for work for ever: they
+    hold both ends of the pipe that it comes by."""
     from multiprocessing import parent_process
 
     parent = parent_process()
