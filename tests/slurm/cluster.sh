@@ -4,7 +4,7 @@
 # one marked line in /etc/hosts. Partition `main` preempts `scavenge`; each node has 2 CPUs and 2 GPUs that are none.
 set -euo pipefail
 what=$1 root=$2 port=${AMLRIS_SLURM_PORT:-17300} mark="# amlris-slurm-test $2"
-export SLURM_CONF=$root/etc/slurm.conf
+export LC_ALL=C SLURM_CONF=$root/etc/slurm.conf
 
 running() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
 
@@ -18,11 +18,16 @@ patiently() { # SECONDS COMMAND...
   done
 }
 
-# This cluster's line that names its nodes, added or not. In containers /etc/hosts is a mount: written, not replaced.
+# This cluster's line that names its nodes, added or not. In containers /etc/hosts is a mount: written, not replaced, one
+# cluster at a time, and never empty meanwhile, since others look names up.
 hosts() {
-  local kept line="127.0.0.1 amlnode1 amlnode2 $mark"
-  kept=$(grep -vxF "$line" /etc/hosts || true)
-  printf '%s\n' "$kept" ${1:+"$line"} >/etc/hosts
+  local content line="127.0.0.1 amlnode1 amlnode2 $mark"
+  exec 9<>/etc/hosts
+  flock 9
+  content=$(grep -vxF "$line" /etc/hosts || true; printf '%s' "${1:+$line}")
+  printf '%s\n' "$content" | dd of=/etc/hosts conv=notrunc status=none
+  truncate -s $((${#content} + 1)) /etc/hosts
+  exec 9>&-
 }
 
 configure() {
