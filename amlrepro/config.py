@@ -10,7 +10,7 @@ golden ids).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -91,14 +91,9 @@ class RunConfig(Strict):
                 active.get(group, {}).pop(field, None)
             else:
                 active.pop(group, None)
-        changed = _differences(active, RunConfig.neutral())
+        changed = _differences(active, _neutral())
         versions = {name: n for name, n in VERSIONS.items() if n != 1 and name in _components(self)}
         return {**changed, "versions": versions} if versions else changed
-
-    @staticmethod
-    def neutral() -> dict[str, Any]:
-        """The neutral value of every identity field."""
-        return RunConfig().model_dump(mode="json", exclude={"seed", "exec"})
 
     @property
     def recipe_id(self) -> str:
@@ -117,6 +112,12 @@ class RunConfig(Strict):
         """A copy with dotted keys replaced (`{"afm.tau": 0.3}`); raises `UserError` for a wrong key or type."""
         merged = merge(self.model_dump(mode="python"), nest(changes))
         return parse_config(merged, where)
+
+
+@cache
+def _neutral() -> dict[str, Any]:
+    """The neutral value of every identity field; to be read only."""
+    return RunConfig().model_dump(mode="json", exclude={"seed", "exec"})
 
 
 class EvalConfig(Strict):

@@ -78,16 +78,37 @@ def _table(opened: Opened, summary: PlanSummary) -> Table:
         table.add_column(name, justify="right")
     table.add_column("in the store")
     table.add_column("feeds", overflow="fold")
+    alike: dict[tuple[str, ...], list[RunSummary]] = {}
     for run in summary.runs:
-        table.add_row(*_cells(run, costs), _there(run), ", ".join(_feeds(run.planned, several)))
+        shown = (_recipe(run), *_cells(run, costs), _there(run), ", ".join(_feeds(run.planned, several)))
+        alike.setdefault(shown, []).append(run)
+    for shown, runs in alike.items():
+        table.add_row(_names(runs), *shown[1:])
+    if len(alike) < len(summary.runs):
+        table.caption = "Seeds of which the same is to be said share a line; the numbers are of each."
+        table.caption_justify = "left"
     return table
+
+
+def _recipe(run: RunSummary) -> str:
+    return run.planned.run_id.rpartition("-s")[0]
+
+
+def _names(runs: list[RunSummary]) -> str:
+    """Ids of runs that differ in their seed, as a shell expands them: `caris-plain-...-s{0..16}`."""
+    seeds = sorted(run.planned.config.seed for run in runs)
+    if len(seeds) == 1:
+        return runs[0].planned.run_id
+    follow = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
+    said = f"{seeds[0]}..{seeds[-1]}" if follow else ",".join(map(str, seeds))
+    return f"{_recipe(runs[0])}-s{{{said}}}"
 
 
 def _cells(run: RunSummary, costs: bool) -> list[str]:
     planned = run.planned
     counts = [str(number) if number else "-" for number in (planned.until, len(planned.evals), len(planned.probes))]
     hours = [f"{run.hours:.1f}" if run.hours is not None else "-"] if costs else []
-    return [planned.run_id, planned.preset, *counts, *hours]
+    return [planned.preset, *counts, *hours]
 
 
 def _there(run: RunSummary) -> str:

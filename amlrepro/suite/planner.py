@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
 
 from amlrepro.aml.presets import READINGS, describe
 from amlrepro.config import EvalConfig, RunConfig
@@ -282,22 +284,26 @@ class _Builder:
         return self.planned[id(config)]
 
     def _request(self, run: PlannedRun, spec: CellSpec, text: str = "own") -> Request:
-        evaluation = EvalConfig.model_validate(
-            {
-                "dataset": spec.dataset,
-                "split": spec.split,
-                "resolution": self.profile.resolution or get_spec(run.config.model.name).protocol.scoring,
-                "text": text,
-                "checkpoint": checkpoint_name(run.config, epoch_of(run.config, str(spec.checkpoint))),
-                "data_digest": self.inputs.digest(str(spec.dataset)),
-                "perturbation": spec.perturbation,
-                "severity": spec.severity,
-            }
+        evaluation = _evaluation(
+            dataset=spec.dataset,
+            split=spec.split,
+            resolution=self.profile.resolution or get_spec(run.config.model.name).protocol.scoring,
+            text=text,
+            checkpoint=checkpoint_name(run.config, epoch_of(run.config, str(spec.checkpoint))),
+            data_digest=self.inputs.digest(str(spec.dataset)),
+            perturbation=spec.perturbation,
+            severity=spec.severity,
         )
         if (run.run_id, evaluation) not in self.asked:
             self.asked.add((run.run_id, evaluation))
             run.evals.append(evaluation)
         return Request(run.run_id, evaluation)
+
+
+@lru_cache(maxsize=4096)
+def _evaluation(**values: Any) -> EvalConfig:
+    """The same for all seeds."""
+    return EvalConfig.model_validate(values)
 
 
 def _weights_of(experiment: Experiment) -> Iterable[tuple[RowSpec, str, str]]:

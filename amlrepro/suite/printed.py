@@ -135,7 +135,12 @@ def load_all_printed() -> Mapping[str, PrintedTable]:
 
 def tables_path() -> Path:
     """Where the printed numbers lie."""
-    return experiments_folder() / "paper" / "tables.yaml"
+    return _tables_in(experiments_folder())
+
+
+@cache
+def _tables_in(folder: Path) -> Path:
+    return folder / "paper" / "tables.yaml"
 
 
 def load_exact_yaml(path: Path) -> Any:

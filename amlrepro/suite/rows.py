@@ -29,30 +29,45 @@ class Rows:
         self._profile = profile
         self._inputs = inputs
         self._choices = choices
-        self._configs: dict[tuple[object, ...], RunConfig] = {}
+        self._configs: dict[tuple[object, int], RunConfig] = {}
+        self._recipes: dict[object, RunConfig] = {}  # with any seed: other seeds differ in nothing else
+        self._names: dict[int, tuple[RowSpec, tuple[str, ...]]] = {}  # by identity, which the row beside it keeps
 
     def config(self, row: RowSpec, train: str, seed: int) -> RunConfig:
         """A row's configuration on a training set, digests included. Raises `UserError` for a wrong key or value."""
         preset = self._choices.preset if row.preset == AML else row.preset
-        key = (row.model, preset, repr(sorted(row.set.items())), repr(sorted(row.scaled.items())), train, seed)
-        if key not in self._configs:
-            config = resolve(
-                self._profile,
-                row.model,
-                preset,
-                train,
-                seed,
-                source=self._inputs.source,
-                row={**row.set, **self._scaled(row)},
-                overrides=self._choices.overrides,
-                execution=self._inputs.execution(row.model),
-            )
-            self._configs[key] = self._inputs.complete(config)
-        return self._configs[key]
+        recipe = (self._known(row), preset, train)
+        if (recipe, seed) not in self._configs:
+            chosen = "seed" in row.set or "seed" in self._choices.overrides  # by name: then it is no choice of ours
+            known = None if chosen else self._recipes.get(recipe)
+            config = known.model_copy(update={"seed": seed}) if known else self._resolved(row, preset, train, seed)
+            self._configs[recipe, seed] = self._recipes[recipe] = config
+        return self._configs[recipe, seed]
+
+    def _resolved(self, row: RowSpec, preset: str, train: str, seed: int) -> RunConfig:
+        config = resolve(
+            self._profile,
+            row.model,
+            preset,
+            train,
+            seed,
+            source=self._inputs.source,
+            row={**row.set, **self._scaled(row)},
+            overrides=self._choices.overrides,
+            execution=self._inputs.execution(row.model),
+        )
+        return self._inputs.complete(config)
 
     def method(self, row: RowSpec) -> str:
         """The preset as written on cells for which there is no single run."""
         return describe(self.config(row, trained_on(row, "refcoco"), 0))
+
+    def _known(self, row: RowSpec) -> tuple[str, ...]:
+        """What a row says of a configuration; worked out once, since every cell and seed asks for it."""
+        if id(row) not in self._names:
+            said = (row.model, repr(sorted(row.set.items())), repr(sorted(row.scaled.items())))
+            self._names[id(row)] = row, said
+        return self._names[id(row)][1]
 
     def _scaled(self, row: RowSpec) -> dict[str, float]:
         """The row's `scaled` numbers in this profile's size; whole ones stay whole."""
