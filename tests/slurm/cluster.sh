@@ -65,8 +65,8 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort=$((port + 1))
 AccountingStoragePass=$root/run/munge.socket
 JobAcctGatherType=jobacct_gather/none
-NodeName=amlnode1 NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + 3)) CPUs=2 RealMemory=8000 Gres=gpu:2
-NodeName=amlnode2 NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + 4)) CPUs=2 RealMemory=8000 Gres=gpu:2
+NodeName=amlnode1 NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + 3)) CPUs=2 RealMemory=8000 Gres=gpu:2 Feature=fake
+NodeName=amlnode2 NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + 4)) CPUs=2 RealMemory=8000 Gres=gpu:2 Feature=fake
 PartitionName=main Nodes=amlnode[1-2] Default=YES MaxTime=INFINITE DefMemPerCPU=500 PriorityTier=2
 PartitionName=scavenge Nodes=amlnode[1-2] MaxTime=INFINITE DefMemPerCPU=500 PriorityTier=1 GraceTime=5
 CONF

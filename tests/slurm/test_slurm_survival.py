@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
-from slurm_jobs import at_update, bring_back, ended, release, scontrol, smoke_tasks, stepd, until
+from slurm_jobs import at_update, bring_back, ended, job_state, release, scontrol, smoke_tasks, stepd, until
 
 from amlrepro.launch.cluster import ClusterSettings
 from amlrepro.launch.job import Task
@@ -46,6 +46,11 @@ def finish(executor: SlurmExecutor | LocalExecutor) -> None:
     assert [outcome.reason for outcome in executor.outcomes] == [None]
 
 
+def told(executor: SlurmExecutor, job_id: str) -> str:
+    """What submitit said of the job's signals."""
+    return "".join(path.read_text() for path in executor.logs.glob(f"{job_id}_0_log.*"))
+
+
 def kill_then_reach_the_limit(task: Task, executor: SlurmExecutor, job_id: str) -> None:
     """The worker is killed; later the time limit comes near."""
     begin = time.monotonic()
@@ -57,8 +62,7 @@ def kill_then_reach_the_limit(task: Task, executor: SlurmExecutor, job_id: str) 
     os.kill(late, signal.SIGSTOP)  # time passes, training does not
     minutes = math.ceil((time.monotonic() - begin + 20) / 60)
     scontrol("update", f"JobId={job_id}", f"TimeLimit={minutes}")
-    log = executor.logs / f"{job_id}_0_log.err"
-    until(lambda: "Caught signal SIGUSR2" in (log.read_text() + log.with_suffix(".out").read_text()))
+    until(lambda: "Caught signal SIGUSR2" in told(executor, job_id))
     os.kill(late, signal.SIGCONT)
     release(job_id, "TimeLimit=30")
     finish(executor)
@@ -70,7 +74,7 @@ def preempt_then_lose_the_node(task: Task, executor: SlurmExecutor, job_id: str)
     os.kill(first, signal.SIGSTOP)
     higher = ["sbatch", "-p", "main", "-w", "amlnode2", "-c", "2", "-o", "/dev/null", "--wrap", "sleep 1"]
     subprocess.run(higher, check=True, capture_output=True, cwd=task.job.run.path)
-    time.sleep(1)
+    until(lambda: "SIGTERM" in told(executor, job_id) or job_state(job_id) == "PENDING")
     with contextlib.suppress(ProcessLookupError):
         os.kill(first, signal.SIGCONT)
     release(job_id)

@@ -368,3 +368,26 @@ def test_a_measurement_of_cost_trains_nothing() -> None:
     assert sum(run.cost_hours or 0 for run in plan.runs.values()) == 0
     formulas = {c.row: c.value for c in plan.cells if c.column == "batch_size"}
     assert formulas == {"caris": 16, "caris_aml": 16, "detris": 16, "detris_aml": 16}
+
+
+def test_a_recipe_is_worked_out_once_for_all_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each seed's configuration is the one that it alone would have."""
+    resolved: list[object] = []
+
+    def count(*arguments: Any, **more: Any) -> Any:
+        resolved.append(arguments[1:])
+        return resolve(*arguments, **more)
+
+    monkeypatch.setattr("amlrepro.suite.rows.resolve", count)
+    one = len(table1(seeds=(0,)).runs), len(resolved)
+    resolved.clear()
+    plan = table1(seeds=tuple(range(17)))
+    assert (len(plan.runs), len(resolved)) == (17 * one[0], one[1])
+    assert set(table1(seeds=(5,)).runs) == {name for name in plan.runs if name.endswith("-s5")}
+    (alone,) = (run for name, run in table1(seeds=(5,)).runs.items() if name.startswith("caris_aml_refcocog"))
+    assert plan.runs[alone.run_id].config == alone.config
+
+
+def test_a_seed_that_a_command_sets_by_name_stands() -> None:
+    plan = table1(seeds=(0, 1), overrides={"seed": 7})
+    assert {run.config.seed for run in plan.runs.values()} == {7}
