@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from slurm_jobs import calls, until, wrapped
 
-from amlrepro.config import EvalConfig, RunConfig
+from amlrepro.config import EvalConfig, RunConfig, dump_config
+from amlrepro.files import write_text
 from amlrepro.launch import slurm, slurm_query
 from amlrepro.launch.cluster import ClusterSettings
 from amlrepro.launch.job import Task, make_tasks
@@ -64,8 +66,16 @@ def test_one_submission_and_one_query_a_minute(
     assert 1 + 1 <= asked <= 1 + minutes  # the other launcher's one among them
     assert {job.phase for job in executor.progress()} == {"queued"}
 
-    subprocess.run(["scancel", array], check=True)
+    taken = [task.run_id for task in tasks[:3]]
+    for task in tasks[:3]:
+        write_text(task.job.run.config, dump_config(task.job.config))
+    command = [sys.executable, "-m", "amlrepro.cli.main", "cancel", *taken, "--store", str(tmp_path / "results")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"taken out of SLURM's queue: {array}_0, {array}_1, {array}_2" in said
+    subprocess.run(["scancel", array], check=True)  # the rest, as an administrator does
     until(lambda: executor.step() or executor.finished)
-    assert len(executor.outcomes) == NUMBER
-    assert all("CANCELLED" in str(outcome.reason) for outcome in executor.outcomes)
+    reasons = {outcome.task.run_id: str(outcome.reason) for outcome in executor.outcomes}
+    assert len(reasons) == NUMBER
+    assert {reasons.pop(name) for name in taken} == {"cancelled"}
+    assert all("CANCELLED" in reason for reason in reasons.values())
     assert calls(tmp_path / "bin", "sbatch") == 1
