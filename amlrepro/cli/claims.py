@@ -60,13 +60,27 @@ def claims(
         seeds = ",".join(map(str, opened.plan.seeds))
         return _open(replace(options, preset=preset, seeds=seeds), "amlris claims").plan
 
+    from amlrepro.verdicts.merging import as_json as merged_value
+    from amlrepro.verdicts.merging import evaluate_laboratories
+
+    def of_laboratory(store: Store) -> Plan:
+        seeds = ",".join(map(str, _seeds(store)))
+        return _open(replace(options, store=store.root, seeds=seeds), "amlris claims").plan
+
     report = evaluate_claims(opened.store, opened.plan, chosen, others=other)
+    merged = evaluate_laboratories(opened.store, opened.plan, of_laboratory, chosen)
     if as_json:
         from amlrepro.verdicts.verdict import as_json as as_value
 
-        typer.echo(json.dumps(as_value(report), ensure_ascii=False))
+        more = {"laboratories": merged_value(merged)} if merged else {}
+        typer.echo(json.dumps({**as_value(report), **more}, ensure_ascii=False))
         return
     _print(report, details or (bool(names) and len(chosen) <= IN_DETAIL), all_ or bool(names or family or experiment))
+    if merged:
+        from amlrepro.cli.laboratories_view import merged_claims
+
+        for part in merged_claims(merged):
+            wide_console().print(part)
 
 
 def _print(report: ClaimsReport, details: bool, everything: bool) -> None:

@@ -62,7 +62,7 @@ def evaluate_claims(
     snapshot = store if isinstance(store, Snapshot) else Snapshot(store)
     harness, lock = read_harness(snapshot), read_lock(snapshot)
     arms = Arms(snapshot, plan)
-    looks = _Looks(arms, plan, known)
+    looks = Looks(arms, plan, known)
     verdicts = []
     for claim in known:
         if claim.id in wanted:
@@ -95,7 +95,7 @@ class _Ready:
     noises: tuple[Noise, ...]
 
 
-class _Looks:
+class Looks:
     """Every claim of the file at every look it has reached, with the level that its family grants it there."""
 
     def __init__(self, arms: Arms, plan: Plan, claims: Sequence[Claim]) -> None:
@@ -143,9 +143,10 @@ class _Looks:
             )
             for (first, second), noise in zip(self.pairs(claim), noises, strict=True)
         )
-        return _Ready(self._test(claim, differences), differences, noises)
+        return _Ready(self.test_of(claim, differences), differences, noises)
 
-    def _test(self, claim: Claim, differences: tuple[Difference, ...]) -> ClaimTest:
+    def test_of(self, claim: Claim, differences: tuple[Difference, ...]) -> ClaimTest:
+        """The test of a claim on the differences of its pairs."""
         if claim.kind == "equivalence":
             return EquivalenceTest(differences[0], claim.margin or 0.0)
         if claim.kind == "best_of":
@@ -179,7 +180,7 @@ def seeds_there(arms: Arms, claim: Claim) -> int | None:
 
 
 def _verdict(
-    store: Store, plan: Plan, arms: Arms, looks: _Looks, claim: Claim, harness: Harness, lock: Lock | None
+    store: Store, plan: Plan, arms: Arms, looks: Looks, claim: Claim, harness: Harness, lock: Lock | None
 ) -> Verdict:
     reason = looks.why_not(claim)
     printed = tuple(None if plan.watermark else printed_effect(pair) for pair in claim.pairs)
@@ -283,7 +284,7 @@ def _under_readings(
     """While one reading of the method has failed, that is all that is said; a claim is contradicted when `inferred` and
     `released` both fail."""
     verdicts = [replace(verdict, reading=plan.preset) for verdict in verdicts]
-    failed = [v for v in verdicts if v.provisional in CONTRADICTED and _about_aml(arms, v.claim)]
+    failed = [v for v in verdicts if v.provisional in CONTRADICTED and about_aml(arms, v.claim)]
     if not failed:
         return verdicts
     rest = [name for name in BOTH if name != plan.preset]
@@ -304,7 +305,7 @@ def _under_readings(
     return out
 
 
-def _about_aml(arms: Arms, claim: Claim) -> bool:
+def about_aml(arms: Arms, claim: Claim) -> bool:
     """Whether a reading of the method enters a claim."""
     presets = [arms.arm(ref).cell.preset or "" for pair in claim.pairs for ref in pair.refs]
     return any(preset.partition(",")[0] in READINGS for preset in presets)
