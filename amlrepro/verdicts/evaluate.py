@@ -293,7 +293,7 @@ def _under_readings(
         other = others(rest[0])
         if other is not None:
             report = evaluate_claims(store, other, [v.claim for v in failed], secondary=False)
-            beside = {v.claim.id: v.provisional or v.label for v in report.verdicts}
+            beside = {v.claim.id: v.label if v.gates else v.failed_as or v.label for v in report.verdicts}
     out = []
     for verdict in verdicts:
         if verdict not in failed or beside.get(verdict.claim.id) in CONTRADICTED:
