@@ -138,7 +138,7 @@ def _table(rows: Sequence[HarnessRow]) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
     for name in ("model", "data", "split", "metric"):
         table.add_column(name)
     for name in ("published", "ours", "diff."):

@@ -12,7 +12,7 @@ from typing import Any
 
 from amlrepro.config import EvalConfig
 from amlrepro.errors import UserError
-from amlrepro.files import atomic_path
+from amlrepro.files import atomic_path, read_json
 from amlrepro.metrics.compute import METRICS
 from amlrepro.rundir import RunDir
 from amlrepro.suite.exported import Exported, claim_folder, usual_metrics
@@ -130,8 +130,6 @@ class Clock:
 
 
 def _started(run: RunDir) -> float:
-    from amlrepro.files import read_json
-
     if not run.provenance.exists():
         return 0.0
     sessions = read_json(run.provenance).get("sessions", [])

@@ -1,7 +1,7 @@
 """Evaluating official checkpoints against what is published of them: what `amlris verify-harness` does.
 
 The evaluation itself is handed in, so that nothing here needs torch. What it found is written into the store after each
-checkpoint, together with all that it depends on; `harness.py` judges it.
+split, together with all that it depends on; `harness.py` judges it.
 """
 
 from __future__ import annotations
@@ -74,11 +74,21 @@ def verify_checkpoint(
 ) -> dict[str, Any]:
     """Evaluate one checkpoint on all its splits, note it in `harness.json`, and return what was noted.
 
-    root: data root. score: the evaluation. tell: hears what is done, in words. Records of the same weights on the same
-    data that are there already count, unless `force`. A split that the data root lacks is noted with the reason.
+    root: data root. score: the evaluation. tell: hears what is done, in words. What was noted before counts again,
+    unless `force`, where weights, data and components are the same. A split that the data root lacks is noted with the
+    reason.
     """
     sha256, stat = sha256_file(file), file.stat()
+    before = _noted_before(store, published, sha256)
     splits: dict[str, Any] = {}
+    entry: dict[str, Any] = {
+        "id": published.id,
+        "file": str(file.absolute()),
+        "stat": [stat.st_size, stat.st_mtime_ns],
+        "sha256": sha256,
+        "amlrepro": amlrepro.__version__,
+        "splits": splits,
+    }
     reasons = available_splits(root, published.data, published.split_by)
     for split, values in published.values.items():
         if reasons.get(split):
@@ -88,21 +98,14 @@ def verify_checkpoint(
         asked = evaluation_of(published, split, root)
         folder = store.subject(sha256[:16]).evals
         path = folder / f"{asked.eval_id}.json"
-        if force or not (path.exists() and records_path(path).exists()):
+        if force or before.get(split) != asked.eval_id or not records_path(path).exists():
             tell(f"{published.id} {split}: evaluating {file.name}")
             score(file, published, asked, folder)
         else:
             tell(f"{published.id} {split}: evaluated before")
         splits[split] = _noted(store, path, sha256, published, values)
-    entry = {
-        "id": published.id,
-        "file": str(file.absolute()),
-        "stat": [stat.st_size, stat.st_mtime_ns],
-        "sha256": sha256,
-        "checked": time.time(),
-        "amlrepro": amlrepro.__version__,
-        "splits": splits,
-    }
+        _note(store, {**entry, "checked": time.time()})
+    entry["checked"] = time.time()
     _note(store, entry)
     return entry
 
@@ -134,6 +137,19 @@ def _noted(store: Store, path: Path, sha256: str, published: Published, values: 
         "components": component_versions(published.model, values),
         "published": {name: number.text for name, number in values.items()},
         "values": {name: measured.value for name, measured in found.items()},
+    }
+
+
+def _noted_before(store: Store, published: Published, sha256: str) -> dict[str, str]:
+    """By split, the evaluation that was noted of these weights and is what it would be today."""
+    entries = dict(store.read(harness_path(store)) or {}).get("checkpoints", [])
+    mine = [each for each in entries if (each["id"], each["sha256"]) == (published.id, sha256)]
+    splits: dict[str, Any] = mine[0]["splits"] if mine else {}
+    now = component_versions(published.model, ())
+    return {
+        split: there["eval_id"]
+        for split, there in splits.items()
+        if "eval_id" in there and all(there["components"].get(name) == version for name, version in now.items())
     }
 
 

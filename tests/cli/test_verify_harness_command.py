@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from tiny_refer import make_refer, tiny_config
 
 from amlrepro.cli.main import main
+from amlrepro.cli.verify_harness import _table
 from amlrepro.data import specs
 from amlrepro.data.specs import SplitCounts
 from amlrepro.data.tokens import SPECIAL
-from amlrepro.files import read_json, write_json
+from amlrepro.files import read_json
 from amlrepro.metrics.records import Records
 from amlrepro.models import build_model
 from amlrepro.models.caris.official import to_official
+from amlrepro.suite.store import Store
 from amlrepro.verdicts import harness
 
 WORDS = [*SPECIAL, "the", "box", "on", "left", "right", "red", "green", "blue", "yellow"]
@@ -128,9 +131,11 @@ def test_what_is_wrong_is_one_message(run: Run, tmp_path: Path, arguments: list[
     assert not (tmp_path / "results").exists()
 
 
-def test_the_table_fits_a_terminal(run: Run, tmp_path: Path) -> None:
-    values: dict[str, Any] = {"format": harness.FORMAT, "checkpoints": []}
-    write_json(tmp_path / "results" / "paper" / "harness.json", values)
-    _, out, _ = run()
-    assert "CARIS" in out
-    assert "RefCOCOg (google)" in out
+def test_the_table_fits_eighty_columns(tmp_path: Path) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(_table(harness.read_harness(Store(tmp_path, "paper")).rows))
+    lines = console.export_text().splitlines()
+    assert len(lines) == 2 + 36  # a head with its rule; two metrics of 18 splits
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    assert any("RefCOCOg (google)" in line for line in lines)

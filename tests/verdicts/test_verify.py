@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_store import make_records
 from tiny_refer import make_refer
 
-from amlrepro.config import EvalConfig
+from amlrepro.config import VERSIONS, EvalConfig
 from amlrepro.data.digest import data_digest
 from amlrepro.errors import UserError
 from amlrepro.files import read_json, sha256_file, write_json
@@ -72,9 +73,12 @@ def test_what_is_noted_follows_from_the_records(tmp_path: Path, root: Path, file
     assert "has no testA refs" in str(rows["testA", "miou"].reason)
 
 
-def test_nothing_is_evaluated_twice(tmp_path: Path, root: Path, file: Path) -> None:
+def test_nothing_is_evaluated_twice(tmp_path: Path, root: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, score = Store(tmp_path / "results", "paper"), Score()
-    again = lambda force=False: verify_checkpoint(store, pick_published("refcoco"), file, root, score, print, force)  # noqa: E731
+
+    def again(force: bool = False) -> dict[str, Any]:
+        return verify_checkpoint(store, pick_published("refcoco"), file, root, score, print, force)
+
     first = again()
     assert again()["splits"] == first["splits"]
     assert len(score.asked) == 1
@@ -90,6 +94,9 @@ def test_nothing_is_evaluated_twice(tmp_path: Path, root: Path, file: Path) -> N
     table.write_text(json.dumps({**json.loads(table.read_text()), "info": "changed"}))
     again()
     assert len(score.asked) == 4
+    monkeypatch.setitem(VERSIONS, "caris", 2)  # a model that means something else by now
+    assert again()["splits"]["val"]["components"]["caris"] == 2
+    assert len(score.asked) == 5
 
 
 def test_weights_that_change_after_they_passed_are_told(tmp_path: Path, root: Path, file: Path) -> None:
@@ -104,6 +111,28 @@ def test_weights_that_change_after_they_passed_are_told(tmp_path: Path, root: Pa
     write_json(harness_path(store), values)
     stale = [row for row in read_harness(store).rows if "stale: the weights" in str(row.reason)]
     assert [(row.checkpoint, row.split) for row in stale] == [("caris-refcoco", "val")] * 2
+
+
+def test_an_interrupted_verification_keeps_what_it_has(tmp_path: Path, root: Path, file: Path) -> None:
+    import pickle
+
+    refs_file = root / "refcoco" / "refs(unc).p"
+    refs = pickle.loads(refs_file.read_bytes())
+    for number, ref in enumerate(refs):
+        ref["split"] = ("val", "testA", "testB", "train")[number % 4]
+    refs_file.write_bytes(pickle.dumps(refs, protocol=2))
+    store, score = Store(tmp_path / "results", "paper"), Score()
+
+    def interrupted(path: Path, published: Published, asked: EvalConfig, folder: Path) -> None:
+        if asked.split == "testB":
+            raise KeyboardInterrupt
+        score(path, published, asked, folder)
+
+    with pytest.raises(KeyboardInterrupt):
+        verify_checkpoint(store, pick_published("refcoco"), file, root, interrupted, print)
+    assert set(read_json(harness_path(store))["checkpoints"][0]["splits"]) == {"val", "testA"}
+    verify_checkpoint(store, pick_published("refcoco"), file, root, score, print)
+    assert [asked.split for asked in score.asked] == ["val", "testA", "testB"]
 
 
 def test_a_checkpoint_that_changes_meanwhile(tmp_path: Path, root: Path, file: Path) -> None:
