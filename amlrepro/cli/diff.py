@@ -153,7 +153,8 @@ def _results(results: Sequence[Result]) -> Table:
 
 def _agreements(agreements: Sequence[Agreement]) -> Table:
     table = _table("evaluation", "samples", "A > B", "B > A", "hit: both", "A only", "B only", "|ΔIoU|", right=1)
-    table.columns[0].overflow, table.columns[0].min_width = "fold", 16
+    table.columns[0].overflow = "fold"
+    table.padding, table.collapse_padding = (0, 1, 0, 0), True
     for each in agreements:
         counts = (each.first_better, each.second_better, *each.hits[:3])
         shares = [f"{100 * count / each.samples:.1f} %" if each.samples else "-" for count in counts]

@@ -207,7 +207,7 @@ def _evaluations(a: Side, b: Side) -> tuple[list[Result], list[Agreement], list[
     for eval_id in both:
         paths = found[0][eval_id], found[1][eval_id]
         metas = [dict(side.store.read(path)) for side, path in zip((a, b), paths, strict=True)]
-        title = evaluation_title(read_eval_config(metas[0], paths[0]))
+        title = evaluation_title(read_eval_config(metas[0], paths[0]), a.config.model.name)
         records = [Records.read(records_path(path)) for path in paths]
         paired = same_samples(*records)
         if not paired:

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from amlrepro.config import EvalConfig
+from amlrepro.config import EvalConfig, load_config
 from amlrepro.errors import UserError
 from amlrepro.files import atomic_path, read_json
 from amlrepro.metrics.compute import METRICS
+from amlrepro.models.registry import get_spec
 from amlrepro.rundir import RunDir
 from amlrepro.suite.exported import Exported, claim_folder, usual_metrics
 from amlrepro.suite.store import Store, read_eval_config
@@ -72,8 +73,8 @@ def _events(store: Store, run_id: str) -> Iterator[Any]:
     yield Event(wall_time=clock.start, file_version="brain.Event:2")
     if not rows:
         return
-    if run.config.exists():
-        yield _text("config", run.config.read_text("utf-8"), clock.start)
+    yield _text("config", run.config.read_text("utf-8"), clock.start)
+    model = load_config(run.config).model.name
     for row in rows:
         group = GROUPS.get(str(row.get("kind")))
         if group is not None:
@@ -83,18 +84,19 @@ def _events(store: Store, run_id: str) -> Iterator[Any]:
     last = clock.at(rows[-1].get("step", 0))
     for path in sorted(run.evals.glob("*.json")):
         meta = dict(store.read(path))
-        name = evaluation_title(read_eval_config(meta, path))
+        name = evaluation_title(read_eval_config(meta, path), model)
         values = {f"{name}/{METRICS[k].title}": found.value for k, found in usual_metrics(path, meta).items()}
         yield _scalars(values, meta.get("epoch", 0), last)
 
 
-def evaluation_title(evaluation: EvalConfig) -> str:
-    """`refcoco.val`, and what is not as usual: `refcocog(google).val, haze 4, original, epoch10`."""
+def evaluation_title(evaluation: EvalConfig, model: str) -> str:
+    """`refcoco.val`, and what is not as usual for a model: `refcocog(google).val, haze 4, original, epoch10`."""
+    usual = get_spec(model).protocol.scoring
     owner = f"({evaluation.split_by})" if evaluation.split_by else ""
     severity = "" if evaluation.severity is None else f" {evaluation.severity}"
     special = [
         f"{evaluation.perturbation}{severity}" if evaluation.perturbation else "",
-        "original" if evaluation.resolution != "resized" else "",
+        evaluation.resolution if evaluation.resolution != usual else "",
         "other sentences" if evaluation.text != "own" else "",
         evaluation.checkpoint if evaluation.checkpoint != "last" else "",
     ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_store import fill, make_plan, make_records, write_records
+from rich.console import Console
 
-from amlrepro.cli.diff import sparkline
+from amlrepro.cli.diff import _agreements, sparkline
 from amlrepro.cli.main import main
 from amlrepro.files import write_json, write_text
 from amlrepro.metrics.records import Records
-from amlrepro.suite.diff import ABSENT, agreement, as_json, compare_runs, flatten, same_samples
+from amlrepro.suite.diff import ABSENT, Agreement, agreement, as_json, compare_runs, flatten, same_samples
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.store import Store
 
@@ -149,6 +151,14 @@ def test_small_parts() -> None:
     assert sparkline([3.0, 3.0], 3.0, 3.0) == "▁▁"
     assert sparkline([float(k) for k in range(100)], 0.0, 99.0, points=8) == "▁▂▃▄▅▆▇█"
     assert ABSENT == "-"
+
+
+def test_agreement_fits_eighty_columns() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(_agreements([Agreement("refcocog(google).testA, haze 4", 10834, 5000, 5000, (1, 2, 3, 4), 0.25)]))
+    text = console.export_text()
+    assert "0.250" in text
+    assert "…" not in text
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

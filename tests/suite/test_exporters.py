@@ -78,7 +78,11 @@ def test_the_clock_counts_seconds_of_training() -> None:
 
 
 def test_an_evaluation_is_called_by_what_is_not_as_usual() -> None:
-    assert evaluation_title(EvalConfig(dataset="refcoco", split="val")) == "refcoco.val"
+    plain = EvalConfig(dataset="refcoco", split="val")
+    assert evaluation_title(plain, "caris") == "refcoco.val"
+    assert (
+        evaluation_title(plain, "detris") == "refcoco.val, resized"
+    )  # scored at the picture's own size by its authors
     special = EvalConfig(
         dataset="refcoco",
         split="val",
@@ -89,7 +93,7 @@ def test_an_evaluation_is_called_by_what_is_not_as_usual() -> None:
         text="other",
         checkpoint="epoch10",
     )
-    assert evaluation_title(special) == "refcoco(google).val, haze 4, original, other sentences, epoch10"
+    assert evaluation_title(special, "caris") == "refcoco(google).val, haze 4, original, other sentences, epoch10"
 
 
 def front_matter(folder: Path) -> dict[str, Any]:
