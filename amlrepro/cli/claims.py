@@ -11,13 +11,14 @@ import typer
 from amlrepro.cli.groups import with_groups
 from amlrepro.cli.lists import items
 from amlrepro.cli.options import JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
+from amlrepro.cli.verdict_basis import claim_experiments, verdict_seeds
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.claims import Claim, load_claims, pick_claim
 from amlrepro.verdicts.families import LOOKS
-from amlrepro.verdicts.lock import read_lock, write_lock
+from amlrepro.verdicts.lock import write_lock
 
 if TYPE_CHECKING:
     from amlrepro.verdicts.verdict import ClaimsReport
@@ -64,7 +65,7 @@ def claims(
     from amlrepro.verdicts.merging import evaluate_laboratories
 
     def of_laboratory(store: Store) -> Plan:
-        seeds = ",".join(map(str, _seeds(store)))
+        seeds = ",".join(map(str, verdict_seeds(store)))
         return _open(replace(options, store=store.root, seeds=seeds), "amlris claims").plan
 
     report = evaluate_claims(opened.store, opened.plan, chosen, others=other)
@@ -130,19 +131,10 @@ def _names(text: str | None, where: str) -> list[str]:
 def _open(options: PlanOptions, command: str) -> Opened:
     """The plan of every experiment with claims: a verdict hangs on all recipes that tell of the noise, and on its whole
     family. Seeds are those of the lock, else all that the store has."""
-    experiments = dict.fromkeys(each for claim in load_claims() for each in claim.experiments)
     if options.seeds is None:
-        seeds = _seeds(Store(options.store, options.profile))
+        seeds = verdict_seeds(Store(options.store, options.profile))
         options = replace(options, seeds=",".join(map(str, seeds)) or None)
-    return open_plan(load_experiments(list(experiments)), options, command=command)
-
-
-def _seeds(store: Store) -> list[int]:
-    lock = read_lock(store)
-    if lock is not None:
-        return list(lock.seeds)
-    endings = (run_id.rpartition("-s")[2] for run_id in store.run_ids())
-    return sorted({int(ending) for ending in endings if ending.isdecimal()})
+    return open_plan(load_experiments(claim_experiments()), options, command=command)
 
 
 def _lock(options: PlanOptions, rest: list[str], force: bool, as_json: bool, picked: bool) -> None:

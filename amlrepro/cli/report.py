@@ -10,6 +10,7 @@ import typer
 
 from amlrepro.cli.groups import with_groups
 from amlrepro.cli.options import JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
+from amlrepro.cli.verdict_basis import verdict_basis
 from amlrepro.suite.experiment import load_experiments
 
 TABLES_IN_FULL = 4  # of more, only what came out of each is printed
@@ -36,7 +37,7 @@ def report(
     opened = open_plan(load_experiments(names), options, command=f"amlris report {' '.join(names)}")
     if not as_json:
         typer.echo(headline(opened))
-    result = write_report(opened.store, opened.plan, out, pdf=pdf)
+    result = write_report(opened.store, opened.plan, out, pdf=pdf, basis=verdict_basis(opened))
     if as_json:
         typer.echo(json.dumps([json_value(table) for table in result.tables], ensure_ascii=False))
         return
@@ -47,7 +48,7 @@ def report_plan(opened: Opened) -> None:
     """Write everything that the store can tell of a plan, and print it."""
     from amlrepro.report.api import report as write_report
 
-    print_report(write_report(opened.store, opened.plan))
+    print_report(write_report(opened.store, opened.plan, basis=verdict_basis(opened)))
 
 
 def print_report(result: ReportResult) -> None:

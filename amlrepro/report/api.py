@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from amlrepro.files import write_json, write_text
 from amlrepro.report.document import FigurePage, report_document
 from amlrepro.report.export import csv_text, json_value
 from amlrepro.report.figures.build import ReportFigure, report_figures
+from amlrepro.report.html.content import Page
 from amlrepro.report.html.page import write_html
-from amlrepro.report.html.parts import PageFigure
+from amlrepro.report.html.pages import pages_beside
+from amlrepro.report.html.parts import PageFigure, Verdict
 from amlrepro.report.latex import document, fragment
 from amlrepro.report.markdown import markdown
 from amlrepro.report.pdf import compile_pdf
@@ -19,6 +22,8 @@ from amlrepro.suite.experiment import experiment_names
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.snapshot import Snapshot
 from amlrepro.suite.store import Store
+from amlrepro.verdicts.cells import Basis, CellVerdict, judge
+from amlrepro.verdicts.claims import CellRef
 
 
 @dataclass
@@ -43,22 +48,26 @@ def report_folder(store: Store) -> Path:
     return store.folder / "report"
 
 
-def report(store: Store, plan: Plan, out_dir: Path | None = None, *, pdf: bool = False) -> ReportResult:
+def report(
+    store: Store, plan: Plan, out_dir: Path | None = None, *, pdf: bool = False, basis: Basis | None = None
+) -> ReportResult:
     """Write everything of the plan's experiments that the store can tell; nothing is trained or evaluated.
 
     `<id>/` of each experiment: `<id>.tex` (for `\\input`), `<id>_document.tex` (compiles by itself), `<id>.md`,
     `<id>.csv`, `<id>.json`, and its figures as PDF, PNG and SVG. `index.html`: all of it with the runs behind; of a
     single experiment in its folder, of some in `selection/`, so that the page of the whole stays. `report.tex`: the
-    whole as one document, `report.pdf` with `pdf`. Raises `UserError` when a file cannot be written or pdflatex is
-    missing or fails (the other files are there then).
+    whole as one document, `report.pdf` with `pdf`. Pages on claims, and of the whole on the audit, readings, harness
+    and budget, lie beside the page. basis: what verdicts rest on, the plan alone by default. Raises `UserError` when a
+    file cannot be written or pdflatex is missing or fails (the other files are there then).
     """
     out = out_dir or report_folder(store)
     snapshot = Snapshot(store)
     whole = {experiment.id for experiment in plan.experiments} >= {*experiment_names()}
     result = ReportResult(out, _page_folder(plan, out, whole) / "index.html")
+    claims, judged = judge(snapshot, plan, basis)
     documents = []
     for experiment in plan.experiments:
-        table = build_table(snapshot, plan, experiment)
+        table = build_table(snapshot, plan, experiment, judged)
         result.tables.append(table)
         result.files += _table_files(table, out / experiment.id)
         documents.append(out / experiment.id / f"{experiment.id}_document.tex")
@@ -66,8 +75,7 @@ def report(store: Store, plan: Plan, out_dir: Path | None = None, *, pdf: bool =
         figures = report_figures(snapshot, plan, experiment.id, cells, out / experiment.id)
         result.figures += figures
         result.files += [path for figure in figures for path in figure.files]
-    write_html(snapshot, plan, result.tables, [_on_page(figure) for figure in result.figures], result.page.parent)
-    result.files.append(result.page)
+    _write_pages(snapshot, plan, result, judged, pages_beside(snapshot, claims, whole=whole))
     snapshot.keep()
     if whole:
         documents = [out / "report.tex"]
@@ -78,6 +86,21 @@ def report(store: Store, plan: Plan, out_dir: Path | None = None, *, pdf: bool =
     if pdf:
         result.files += [compile_pdf(path) for path in documents]
     return result
+
+
+def _write_pages(
+    store: Store, plan: Plan, result: ReportResult, judged: Mapping[CellRef, CellVerdict], beside: Sequence[Page]
+) -> None:
+    """The page of tables and figures, and those beside it."""
+    verdicts = {
+        (ref.experiment, ref.block, ref.row, ref.column): Verdict(each.label, each.text)
+        for ref, each in judged.items()
+        if each.label
+    }
+    figures = [_on_page(figure) for figure in result.figures]
+    folder = result.page.parent
+    write_html(store, plan, result.tables, figures, folder, verdicts=verdicts, beside=beside)
+    result.files += [result.page, *(folder / page.file for page in beside)]
 
 
 def _page_folder(plan: Plan, out: Path, whole: bool) -> Path:

@@ -7,6 +7,7 @@ import io
 from dataclasses import asdict
 from typing import Any
 
+from amlrepro.report.judged import verdict_values
 from amlrepro.report.numbers import unit_of
 from amlrepro.report.tabledata import BlockData, TableData
 from amlrepro.suite.cells import CellResult
@@ -40,6 +41,11 @@ FIELDS = (
     "run_ids",
     "eval_ids",
     "probe_ids",
+    "level",
+    "level_low",
+    "level_high",
+    "claims",
+    "harness_verified",
     "reason",
     "imported",
     "imported_from",
@@ -83,6 +89,7 @@ def cell_values(table: TableData, block: BlockData, result: CellResult) -> dict[
         "run_ids": list(result.run_ids),
         "eval_ids": list(result.eval_ids),
         "probe_ids": list(result.probe_ids),
+        **verdict_values(block.verdicts.get((row.key, column.key))),
         "reason": result.reason,
         "imported": result.imported.value if result.imported else None,
         "imported_from": list(result.imported.places) if result.imported else [],
@@ -106,6 +113,7 @@ def csv_text(table: TableData) -> str:
             for name in ("printed", "printed_delta"):
                 values[name] = values[name].text if values[name] is not None else None
             values["seeds"] = " ".join(f"{seed}:{value}" for seed, value in values["seeds"].items())
+            values["claims"] = " ".join(f"{name}:{label}" for name, label in values["claims"].items())
             for name in ("epochs", "run_ids", "eval_ids", "probe_ids", "imported_from", "errata"):
                 values[name] = " ".join(map(str, values[name]))
             writer.writerow(values)

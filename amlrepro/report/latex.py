@@ -42,6 +42,9 @@ _ESCAPES = {
     "≤": r"\ensuremath{\leq}",
     "≥": r"\ensuremath{\geq}",
     "→": r"\ensuremath{\rightarrow}",
+    "≈": r"\ensuremath{\approx}",
+    "↑": r"\ensuremath{\uparrow}",
+    "↓": r"\ensuremath{\downarrow}",
     "ε": r"\ensuremath{\varepsilon}",
     "ρ": r"\ensuremath{\rho}",
     "σ": r"\ensuremath{\sigma}",
@@ -205,11 +208,12 @@ def _entry(entry: Entry, kind: LineKind) -> str:
     if kind in ("difference", "interval"):
         size = r"\scriptsize " if kind == "difference" else r"\fontsize{6}{7}\selectfont "
         text = size + text
-    return text + _marks(entry.marks)
+    return text + _marks(entry.marks, entry.level)
 
 
-def _marks(marks: tuple[int, ...]) -> str:
-    return rf"\rlap{{\textsuperscript{{{','.join(map(str, marks))}}}}}" if marks else ""
+def _marks(marks: tuple[int, ...], level: str = "") -> str:
+    raised = ",".join([*([escape(level)] if level else []), *map(str, marks)])
+    return rf"\rlap{{\textsuperscript{{{raised}}}}}" if raised else ""
 
 
 def _notes(table: TableData) -> list[str]:

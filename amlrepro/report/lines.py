@@ -25,7 +25,8 @@ RANKED_LINES = 3  # fewer lines are compared at a glance
 class Entry:
     """One place in a line. text: as shown, without marks; rank: 1 best, 2 second; marks: numbers of footnotes.
 
-    short: a narrower text, where `text` is wide (intervals). delta: a difference in brackets beside the number.
+    short: a narrower text, where `text` is wide (intervals). delta: a difference in brackets beside the number. level:
+    a symbol, how print lies to ours (`report.judged`).
     """
 
     text: str
@@ -34,6 +35,7 @@ class Entry:
     marks: tuple[int, ...] = ()
     short: tuple[str, str] | None = None
     delta: str | None = None
+    level: str = ""
 
 
 @dataclass(frozen=True)

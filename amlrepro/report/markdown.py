@@ -74,6 +74,8 @@ def _entry(entry: Entry) -> str:
         text = f"<u>{text}</u>"
     if entry.delta:
         text += f" ({escape(entry.delta)})"
+    if entry.level:
+        text += f" {entry.level}"
     return text + _marks(entry.marks)
 
 

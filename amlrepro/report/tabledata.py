@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from amlrepro.metrics.compute import METRICS
 from amlrepro.report.checks import CheckResult, check_results
 from amlrepro.report.errata import Footnotes
 from amlrepro.report.headers import Column, LineKind, columns_of, stub_of
+from amlrepro.report.judged import Judged, level_notes, with_levels
 from amlrepro.report.lines import DASH, Entry, Line, block_lines
 from amlrepro.report.masking import masking_notes
 from amlrepro.report.notes import table_notes
@@ -19,6 +20,8 @@ from amlrepro.suite.experiment import Block, Experiment
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.printed import PrintedTable
 from amlrepro.suite.store import Store
+from amlrepro.verdicts.cells import CellVerdict
+from amlrepro.verdicts.claims import CellRef
 from amlrepro.verdicts.harness import read_harness
 
 __all__ = [
@@ -42,7 +45,7 @@ class BlockData:
 
     printed: rows, columns and the paper's numbers (none of them in a table of our own, `printed.own`). metric: titles
     of what is in it. transpose: reads better with its columns as lines (see `turned`). stub: the header above the names
-    of the lines.
+    of the lines. verdicts: on cells, by row and column key.
     """
 
     id: str
@@ -54,6 +57,7 @@ class BlockData:
     cells: dict[tuple[str, str], CellResult]
     transpose: bool = False
     stub: str = "Method"
+    verdicts: Judged = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,13 @@ class TableData:
         return f"{self.printed_in}: {self.title}" if self.printed_in else self.title
 
 
-def build_table(store: Store, plan: Plan, experiment: Experiment) -> TableData:
-    """Everything a table shows, read from the store; nothing is trained or evaluated."""
+def build_table(
+    store: Store, plan: Plan, experiment: Experiment, verdicts: Mapping[CellRef, CellVerdict] | None = None
+) -> TableData:
+    """Everything a table shows, read from the store; nothing is trained or evaluated. verdicts: on its cells."""
     footnotes = Footnotes()
-    blocks = tuple(_block(store, plan, experiment, block, footnotes) for block in experiment.blocks)
+    judged = {ref: verdict for ref, verdict in (verdicts or {}).items() if ref.experiment == experiment.id}
+    blocks = tuple(_block(store, plan, experiment, block, footnotes, judged) for block in experiment.blocks)
     results = [result for block in blocks for result in block.cells.values()]
     printed = [block.printed for block in blocks if not block.printed.own]
     return TableData(
@@ -105,6 +112,7 @@ def build_table(store: Store, plan: Plan, experiment: Experiment) -> TableData:
                 harness=read_harness(store).says,
             ),
             *masking_notes(store, plan, results),
+            *level_notes(list(judged.values())),
         ),
         footnotes=tuple(footnotes.texts),
     )
@@ -120,14 +128,22 @@ def _place(experiment: str) -> str:
     return f"{found[1].title()} {found[2]}" + (f"({found[3]})" if found[3] else "") if found else ""
 
 
-def _block(store: Store, plan: Plan, experiment: Experiment, block: Block, footnotes: Footnotes) -> BlockData:
+def _block(
+    store: Store,
+    plan: Plan,
+    experiment: Experiment,
+    block: Block,
+    footnotes: Footnotes,
+    judged: Mapping[CellRef, CellVerdict],
+) -> BlockData:
     table = block.table()
     columns = columns_of(table, footnotes)
     cells = block_cells(store, plan, experiment.id, block.id)
-    lines = block_lines(plan, block, cells, footnotes)
+    mine = {(ref.row, ref.column): verdict for ref, verdict in judged.items() if ref.block == block.id}
+    lines = with_levels(block_lines(plan, block, cells, footnotes), [c.key for c in columns], mine)
     names = dict.fromkeys(METRICS[c.metric].title if c.metric in METRICS else c.metric for c in table.columns)
     return BlockData(
-        block.id, block.title, ", ".join(names), table, columns, lines, cells, block.transpose, stub_of(table)
+        block.id, block.title, ", ".join(names), table, columns, lines, cells, block.transpose, stub_of(table), mine
     )
 
 

@@ -134,6 +134,7 @@ def _entry(entry: Entry, kind: LineKind, wide: bool) -> Text:
     text = Text(shown, style={1: "bold", 2: "underline"}.get(entry.rank or 0, _STYLES[kind]))
     if entry.delta:
         text.append(f"({entry.delta})" if wide else f"\n({entry.delta})", style="not bold not underline")
+    text.append(entry.level, style="not bold not underline")
     return text.append(_superscript(entry.marks), style="not bold not underline") if entry.marks else text
 
 

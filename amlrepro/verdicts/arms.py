@@ -9,7 +9,7 @@ from typing import Any
 from amlrepro.suite.cells import CellReader, CellResult
 from amlrepro.suite.plan import AnyRequest, Cell, HistoryRequest, Plan, ProbeRequest, Request
 from amlrepro.suite.store import Store
-from amlrepro.verdicts.claims import CellRef, is_cited, printed_number
+from amlrepro.verdicts.claims import CellRef
 from amlrepro.verdicts.noise import Noise, pool
 
 Seeds = tuple[tuple[int, float], ...]
@@ -66,7 +66,8 @@ class Arms:
         if ref not in self._known:
             cell = self._cells[ref]
             result = self._readers[ref.experiment].cell(ref.block, ref.row, ref.column)
-            constant = printed_number(ref) if is_cited(ref) else None
+            table = self._plan.block(ref.experiment, ref.block).table()  # a sweep of one's own is in no file
+            constant = table.value(ref.row, ref.column) if table.row(ref.row).kind == "cited" else None
             seeds = tuple(sorted(result.seeds))
             self._known[ref] = Arm(ref, cell, constant, seeds, self._recipe(cell), self._group(cell), result)
         return self._known[ref]

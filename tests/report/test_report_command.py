@@ -40,7 +40,8 @@ def test_tables_are_printed_and_written(store: Path, capsys: pytest.CaptureFixtu
     assert "SYNTHETIC DATA" in said.splitlines()[1]
     assert said.count("ours: CARIS+AML") == 3
     written = sorted(path.name for path in (store / "smoke" / "report" / "table1").iterdir())
-    assert written == ["index.html", "table1.csv", "table1.json", "table1.md", "table1.tex", "table1_document.tex"]
+    tables = ["table1.csv", "table1.json", "table1.md", "table1.tex", "table1_document.tex"]
+    assert written == ["claims.html", "index.html", *tables]
 
 
 def test_json_and_another_folder(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

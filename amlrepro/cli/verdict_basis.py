@@ -1,0 +1,44 @@
+"""What verdicts rest on, for commands that show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlrepro.cli.options import Opened
+from amlrepro.suite.experiment import load_experiments
+from amlrepro.suite.plan import Plan
+from amlrepro.suite.planner import build_plan
+from amlrepro.suite.rows import Choices
+from amlrepro.suite.store import Store
+from amlrepro.verdicts.claims import load_claims
+from amlrepro.verdicts.lock import read_lock
+
+if TYPE_CHECKING:
+    from amlrepro.verdicts.cells import Basis
+
+
+def verdict_basis(opened: Opened) -> Basis:
+    """The plan of every experiment with claims, under the settings of the one that is open."""
+    from amlrepro.verdicts.cells import Basis
+
+    seeds = verdict_seeds(opened.store) or opened.plan.seeds
+
+    def plan(preset: str) -> Plan:
+        choices = Choices(tuple(seeds), preset, dict(opened.plan.overrides))
+        return build_plan(load_experiments(claim_experiments()), opened.profile, opened.inputs, choices)
+
+    return Basis(plan(opened.plan.preset), plan)
+
+
+def claim_experiments() -> list[str]:
+    """Every experiment that a claim is about."""
+    return list(dict.fromkeys(each for claim in load_claims() for each in claim.experiments))
+
+
+def verdict_seeds(store: Store) -> list[int]:
+    """Seeds that verdicts take: those of the lock, else all that the store has."""
+    lock = read_lock(store)
+    if lock is not None:
+        return list(lock.seeds)
+    endings = (run_id.rpartition("-s")[2] for run_id in store.run_ids())
+    return sorted({int(ending) for ending in endings if ending.isdecimal()})
