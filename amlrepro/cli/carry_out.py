@@ -16,6 +16,7 @@ from amlrepro.cli.options import Opened, headline, wide_console
 from amlrepro.cli.plan import print_plan
 from amlrepro.cli.progress import watch
 from amlrepro.cli.slurm import announce, print_submissions
+from amlrepro.cli.until_decided import UntilDecided
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.files import sweep
 from amlrepro.launch.cluster import ClusterSettings, load_cluster, with_flags
@@ -27,6 +28,7 @@ from amlrepro.launch.slurm_query import require_slurm
 from amlrepro.suite.cancel import clear_cancel
 from amlrepro.suite.lease import tidy
 from amlrepro.suite.orders import at_work
+from amlrepro.suite.rates import measure_rates
 from amlrepro.suite.settings import load_settings
 from amlrepro.suite.summary import summarize
 
@@ -85,18 +87,23 @@ class WorkOptions:
         return {name: getattr(self, name) for name in names}
 
 
-def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> None:
+def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None], looks: UntilDecided | None = None) -> None:
     """Print the headline; then with `--dry-run` the plan, else do what the store misses and `show` the results.
 
     show: called when at least one run is complete. Ends the command with exit code 2 when runs failed for reasons the
     user can mend, 1 when one failed otherwise, 130 when interrupted; every run is then resumable. With
-    `--no-wait` it ends after submission.
+    `--no-wait` it ends after submission. looks: the seeds after the first look wait for it, and are left out where they
+    can change no verdict.
     """
     typer.echo(headline(opened))
     tasks = make_tasks(opened.store, opened.plan.runs.values(), fresh=work.force)
     if work.dry_run:
-        summary = summarize(opened.plan, opened.store)
+        summary = summarize(opened.plan, opened.store, measure_rates(opened.store))
         print_plan(opened, summary)
+        if looks is not None:
+            looks.left(looks.split(tasks)[1])
+            looks.tell()
+            tasks = [task for task in tasks if task.run_id not in looks.skipped]
         if work.executor == "slurm":
             print_submissions(opened, tasks, work.cluster_settings(), summary)
         return
@@ -106,7 +113,10 @@ def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> No
     with at_work(opened.store, opened.plan):
         _prepare(opened, tasks, wide_console())
         try:
-            outcomes = _do(opened, tasks, work) if tasks else []
+            if looks is not None and tasks:
+                outcomes = _by_looks(opened, tasks, work, looks)
+            else:
+                outcomes = _do(opened, tasks, work) if tasks else []
         finally:
             _tidy(opened)
     if work.no_wait and tasks:
@@ -117,6 +127,21 @@ def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None]) -> No
         show()
     if failed:
         raise typer.Exit(_tell_failures(failed))
+
+
+def _by_looks(opened: Opened, tasks: list[Task], work: WorkOptions, looks: UntilDecided) -> list[Outcome]:
+    """Run the tasks of the first look, then of the others those that are still worth it. Without waiting only what can
+    be told already is submitted."""
+    now, later = looks.split(tasks)
+    outcomes = _do(opened, now, work) if now else []
+    if now and work.no_wait:
+        if later:
+            typer.echo(f"{len(later)} runs wait for the first look; give the same command again when it is in")
+        return outcomes
+    left = looks.left(later)
+    looks.keep()
+    looks.tell()
+    return outcomes + (_do(opened, left, work) if left else [])
 
 
 def _do(opened: Opened, tasks: list[Task], work: WorkOptions) -> list[Outcome]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from amlrepro.cli.budget import parse_budget, seeds_for, show_budget
 from amlrepro.cli.groups import with_groups
 from amlrepro.cli.options import Experiments, JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
 from amlrepro.errors import UserError
@@ -32,14 +34,32 @@ def plan(
     assume_data: Annotated[
         bool, typer.Option("--assume-data", help="Plan on the official data sets without looking at any data.")
     ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="HOURS", help="Choose what so many GPU hours decide, as 100h (or 90min, 3d)."),
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="With --budget: keep the choice for `run --chosen`.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --write: overwrite another choice.")] = False,
     as_json_: JsonOption = False,
 ) -> None:
-    """Show the unique trainings and evaluations, what is already in the store, and the cost in GPU hours."""
+    """Show the unique trainings and evaluations, what is already in the store, and the cost in GPU hours.
+
+    With --budget: the runs and seeds that decide most claims of the paper for so many GPU hours.
+    """
+    hours = parse_budget(budget) if budget is not None else None
+    if hours is None and (write is not None or force):
+        raise UserError("only a budget chooses", where="--write" if write else "--force", expected="--budget beside it")
     command = f"amlris plan {' '.join(experiments)}"
+    options = options if hours is None else seeds_for(options)
     try:
         opened = open_plan(load_experiments(experiments), options, command=command, assume_data=assume_data)
     except UserError as error:
         raise _third_way(error) from None
+    if hours is not None:
+        show_budget(opened, options, experiments, hours, write, as_json_, force)
+        return
     rates = measure_rates(opened.store)
     summary = summarize(opened.plan, None if opened.inputs.assumed else opened.store, rates)
     if as_json_:

@@ -15,4 +15,6 @@ def why_absent(status: RunStatus) -> str:
         return f"training failed: {status.reason or 'see the log'}"
     if status.state in ("running", "interrupted", "preempted"):
         return f"{status.state} after epoch {status.epoch}"
+    if status.state == "absent" and status.reason:
+        return f"not started: {status.reason}"
     return "not run yet"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from amlrepro.config import EvalConfig, ProbeConfig, load_config
 from amlrepro.errors import UserError
-from amlrepro.files import read_json, read_jsonl
+from amlrepro.files import read_json, read_jsonl, write_json
 from amlrepro.rundir import RunDir
 from amlrepro.schema import parse_strict
 from amlrepro.suite.lease import Owner, held, lease_path
@@ -22,7 +22,8 @@ from amlrepro.suite.plan import PlannedRun
 class RunStatus:
     """What the store holds of a run.
 
-    state: `absent`, or what `state.json` says; a `running` whose owner is dead counts as `interrupted`. epoch: whole
+    state: `absent`, or what `state.json` says; a `running` whose owner is dead counts as `interrupted`. reason: of a
+    failure; of an absent run, why it was not started. epoch: whole
     epochs trained. stale: made by an older version of a component, so its name no longer matches its configuration.
     """
 
@@ -91,7 +92,20 @@ class Store:
         if name == "running" and owner is None:
             name = "interrupted"
         epoch, reason = int(state.get("epoch", 0)), state.get("reason")
+        if name == "absent":
+            reason = dict(self.read(self.stopped) or {}).get(run_id)
         return RunStatus(run_id, name, epoch, reason, owner, is_stale(run))
+
+    @property
+    def stopped(self) -> Path:
+        """Runs that were asked for and not started, with the reason (`amlris run --until-decided`)."""
+        return self.folder / "stopped.json"
+
+    def write_stopped(self, reasons: Mapping[str, str]) -> None:
+        """Note runs that are not started, beside those noted before that still are not there."""
+        before = {k: v for k, v in dict(self.read(self.stopped) or {}).items() if not self.run(k).config.exists()}
+        if before or reasons or self.stopped.exists():
+            write_json(self.stopped, {**before, **reasons})
 
     def has_checkpoint(self, run_id: str, name: str) -> bool:
         """Whether the weights of that checkpoint are there."""

@@ -1,0 +1,277 @@
+"""A budget in hours to what it buys: tiers, runs, claims, and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from amlrepro.config import EvalConfig, RunConfig
+from amlrepro.data.specs import DATASETS
+from amlrepro.suite.cost import evaluation_hours, training_hours
+from amlrepro.suite.inputs import Inputs
+from amlrepro.suite.plan import Plan
+from amlrepro.suite.rates import Rates, measure_rates, says
+from amlrepro.suite.store import Store
+from amlrepro.verdicts.budget.buying import (
+    LEAST_GAIN,
+    Basket,
+    Bought,
+    Problem,
+    Tier,
+    buy,
+    needs_of,
+    open_purchases,
+)
+from amlrepro.verdicts.budget.gather import (
+    Gathered,
+    PlanCosts,
+    gather,
+    headline_runs,
+    needs_of_run,
+    what_is_there,
+)
+from amlrepro.verdicts.budget.goals import Goal, look
+from amlrepro.verdicts.budget.result import BudgetPlan, ChosenRun, ClaimOutlook, NextStep, Standing, TierResult
+from amlrepro.verdicts.claims import Claim, load_claims
+from amlrepro.verdicts.families import LOOKS
+from amlrepro.verdicts.harness import read_harness
+from amlrepro.verdicts.power import AFFORDABLE
+
+SEEDS = tuple(range(max(LOOKS)))  # of a plan for a budget, unless others are named
+HEADLINE_SEEDS = LOOKS[0]
+REST = "claims"
+TITLES = {
+    "harness": "official checkpoints on their splits",
+    "readings": "which reading of the method fits",
+    "headline": "R02 and R06 (CARIS, CARIS+AML on RefCOCO+), one seed",
+    "headline seeds": f"R02 and R06, {HEADLINE_SEEDS} seeds",
+    REST: "what else decides most claims an hour",
+}
+READINGS, READING_SEEDS = 7, 2
+MEASURING = 0.15  # of a reading's training, for its evaluation and probes
+STEPS = 40  # budgets that are tried for the next step
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A tier that is no run of the plan. hours: GPU hours it takes; done: it is in the store."""
+
+    hours: float
+    done: bool = False
+
+
+def plan_budget(
+    store: Store,
+    plan: Plan,
+    budget: float,
+    *,
+    harness: Extra | None = None,
+    readings: Extra | None = None,
+    claims: Sequence[Claim] | None = None,
+    rates: Rates | None = None,
+) -> BudgetPlan:
+    """What `budget` GPU hours buy of a plan with as many seeds as may be run (`SEEDS`), never more than they are.
+
+    harness, readings: the first two tiers; by default what they still take, none for small models (they have no
+    official checkpoints, and readings of the paper say nothing of them). claims: all of the paper by default. rates:
+    those of the store by default. Raises `UserError` where nothing says what a training costs.
+    """
+    rates = measure_rates(store) if rates is None else rates
+    claims = load_claims() if claims is None else claims
+    gathered = gather(store, plan, claims)
+    problem = Problem(
+        gathered.goals,
+        _tiers(plan, gathered, harness or harness_tier(store, plan, rates), readings or readings_tier(plan, rates)),
+        PlanCosts(plan, rates),
+        gathered.sizes,
+        what_is_there(store, plan),
+    )
+    bought = buy(problem, budget)
+    return BudgetPlan(
+        budget=budget,
+        spent=bought.hours,
+        expected=bought.score.total,
+        expected_there=problem.score(problem.there).total,
+        tiers=_tier_results(problem, bought, budget),
+        runs=_runs(plan, problem, bought),
+        claims=_outlooks(problem, bought, gathered, claims),
+        next_step=_next_step(problem, bought, budget),
+        gpu=rates.gpu,
+        rates=says(rates, plan.runs.values()),
+        profile=plan.profile,
+        preset=plan.preset,
+        seeds=plan.seeds,
+        watermark=plan.watermark,
+    )
+
+
+def harness_tier(store: Store, plan: Plan, rates: Rates) -> Extra | None:
+    """Scoring the official CARIS checkpoints on every split of their data sets, once; None for small models."""
+    plain = _headline_config(plan, 0)
+    if plain is None or plan.watermark:
+        return None
+    inputs = Inputs("refer", Path(plan.data_root) if plan.data_root else None)
+    wanted = [
+        EvalConfig(dataset=name, split=split)
+        for name in ("refcoco", "refcoco+", "refcocog")
+        for split in DATASETS[name].partition(None).splits
+        if split != "train"
+    ]
+    hours = evaluation_hours(plain, wanted, inputs.counts, rates.hours_per_sample)
+    return None if hours is None else Extra(hours, read_harness(store).verified)
+
+
+def readings_tier(plan: Plan, rates: Rates) -> Extra | None:
+    """Epoch 1 of every reading with two seeds, and measuring it; None for small models."""
+    config = _headline_config(plan, 1)
+    if config is None or plan.watermark:
+        return None
+    one = training_hours(config, 1, Inputs("refer").train_refs("refcoco+"), rates.hours_per_sample)
+    return None if one is None else Extra(READINGS * READING_SEEDS * one * (1 + MEASURING))
+
+
+def _headline_config(plan: Plan, side: int) -> RunConfig | None:
+    """The configuration of R02 (0) or R06 (1)."""
+    pairs = headline_runs(plan)
+    return pairs[0][side].config if pairs else None
+
+
+def _tiers(plan: Plan, gathered: Gathered, harness: Extra | None, readings: Extra | None) -> tuple[Tier, ...]:
+    tiers = [
+        Tier(name, hours=extra.hours, there=extra.done)
+        for name, extra in (("harness", harness), ("readings", readings))
+        if extra is not None
+    ]
+    pairs = headline_runs(plan)
+    needs = [
+        tuple(need for run in pair for need in needs_of_run(run, gathered.goals)) for pair in pairs[:HEADLINE_SEEDS]
+    ]
+    if needs:
+        tiers.append(Tier("headline", needs[0]))
+    if len(needs) == HEADLINE_SEEDS:
+        tiers.append(Tier("headline seeds", tuple(need for each in needs[1:] for need in each), after="headline"))
+    return tuple(tiers)
+
+
+def _tier_results(problem: Problem, bought: Bought, budget: float) -> tuple[TierResult, ...]:
+    spent = {step.name: step.hours for step in bought.steps if step.name in TITLES}
+    refused = {tier.name: hours for tier, hours in bought.refused}
+    out, left = [], budget
+    for number, tier in enumerate(problem.tiers):
+        if tier.name in refused:
+            hours = refused[tier.name]
+            fits = f"does not fit into the {left:.1f} h that are left"
+            reason = "goes on from the tier before" if tier.after in refused else fits
+            out.append(TierResult(number, tier.name, TITLES[tier.name], hours, 0.0, False, reason))
+            continue
+        cost = spent[tier.name]
+        left -= cost
+        there = "there already" if tier.there or (not tier.hours and not cost) else None
+        out.append(TierResult(number, tier.name, TITLES[tier.name], cost, cost, True, there))
+    rest = bought.hours - sum(spent.values())
+    out.append(TierResult(len(out), REST, TITLES[REST], rest, rest, rest > 0, None if rest else "nothing that fits"))
+    return tuple(out)
+
+
+def _runs(plan: Plan, problem: Problem, bought: Bought) -> tuple[ChosenRun, ...]:
+    """Runs with anything to be bought, in the order in which they were."""
+    basket, there = bought.basket, problem.there
+    first: dict[str, str] = {}
+    for step in bought.steps:
+        for need in step.needs:
+            first.setdefault(need.run_id, step.name if step.name in TITLES else REST)
+    out = []
+    for run_id, tier in first.items():
+        run = plan.runs[run_id]
+        after, until = there.trained.get(run_id, 0), basket.trained.get(run_id, 0)
+        new = sorted(what for name, what in basket.results - there.results if name == run_id)
+        if until <= after and not new:
+            continue
+        hours = problem.costs.training(run_id, after, until) if until > after else 0.0
+        hours += sum(problem.costs.result(run_id, what) for what in new)
+        evals, probes = ([w.partition("/")[2] for w in new if w.startswith(kind)] for kind in ("evals/", "probes/"))
+        config = run.config
+        out.append(
+            ChosenRun(
+                run_id,
+                f"{config.model.name} {run.preset}",
+                config.data.train,
+                config.seed,
+                after,
+                max(after, until),
+                tuple(evals),
+                tuple(probes),
+                hours,
+                tier,
+            )
+        )
+    return tuple(out)
+
+
+def _outlooks(
+    problem: Problem, bought: Bought, gathered: Gathered, claims: Sequence[Claim]
+) -> tuple[ClaimOutlook, ...]:
+    goals = {goal.name: goal for goal in problem.goals}
+    chances = bought.score.chances
+    out = []
+    for claim in claims:
+        blank = ClaimOutlook(claim.id, claim.says, claim.family, claim.kind, "outside")
+        if claim.id not in goals:
+            out.append(ClaimOutlook(**{**vars(blank), "reason": gathered.outside[claim.id]}))
+        else:
+            out.append(_outlook(problem, bought.basket, goals[claim.id], blank, chances[claim.id]))
+    return tuple(out)
+
+
+def _outlook(problem: Problem, basket: Basket, goal: Goal, blank: ClaimOutlook, chance: float) -> ClaimOutlook:
+    there = min(problem.there.seeds(arm) for arm in goal.arms)
+    seeds = min(basket.seeds(arm) for arm in goal.arms)
+    wanted = LOOKS[0] if goal.seeds is None or goal.seeds <= LOOKS[0] else LOOKS[-1]
+    price = problem.there.price(needs_of(goal, wanted), problem.costs)
+    standing, reason = _standing(goal, there, seeds, chance)
+    values = {
+        "standing": standing,
+        "effect": goal.effect,
+        "sigma": goal.sigma,
+        "assumed": goal.assumed,
+        "seeds_needed": goal.seeds,
+        "seeds_there": there,
+        "seeds": seeds,
+        "chance": chance,
+        "hours": price,
+        "hours_for": wanted,
+        "reason": reason,
+    }
+    return ClaimOutlook(**{**vars(blank), **values})
+
+
+def _standing(goal: Goal, there: int, seeds: int, chance: float) -> tuple[Standing, str | None]:
+    if goal.sigma is None:
+        return "noise unknown", "how much trainings differ in it is not known before two seeds of some have run"
+    if not goal.affordable:
+        needed = "no number of seeds" if goal.seeds is None else f"{goal.seeds} seeds an arm"
+        return "undecidable", f"would take {needed}; {AFFORDABLE} are the most that can be afforded"
+    if look(there) and look(there) == look(seeds):
+        return "there", None
+    if look(seeds):
+        return "bought", None
+    return "left out", None
+
+
+def _next_step(problem: Problem, bought: Bought, budget: float) -> NextStep | None:
+    """The least of the budgets tried that is expected to decide more: those at which a tier begins to fit, and those
+    that buy one more claim beside what is bought."""
+    tried: dict[float, str] = {}
+    left = budget - bought.hours
+    for tier, hours in bought.refused:
+        tried[budget - left + hours] = TITLES[tier.name]
+    together = sum(hours for _, hours in bought.refused)
+    tried.setdefault(sum(step.hours for step in bought.steps if step.name in TITLES) + together, "all tiers")
+    for offer in open_purchases(problem, bought.basket):
+        tried.setdefault(bought.hours + offer.hours, f"{offer.seeds} seeds for {offer.name}")
+    for hours in sorted(hours for hours in tried if hours > budget)[:STEPS]:
+        more = buy(problem, hours + 1e-6)
+        if more.score.total >= bought.score.total + LEAST_GAIN:
+            return NextStep(hours, more.score.total, tried[hours])
+    return None
