@@ -21,21 +21,21 @@ Name = tuple[str, str, str, str]  # experiment, block, row, column
 Place = tuple[str, str, str, str]  # run, what of it, field, subset
 
 
-def inject(store: Store, plan: Plan) -> None:
-    """Write every run of the plan as finished, with the printed numbers as results.
+def inject(store: Store, plan: Plan, numbers: dict[Place, float] | None = None) -> None:
+    """Write every run of the plan as finished, with the printed numbers as results, or those given by `place`.
 
     A result that several cells show gets the number with the most decimals; where only a difference is printed its
     parts are chosen so that it comes out.
     """
-    numbers = _numbers(plan)
+    numbers = _numbers(plan) if numbers is None else numbers
     for run in plan.runs.values():
         _finish(store, run, numbers)
         _evaluate(store, run, numbers)
         for probe in run.probes:
             mine = {p[2]: n for p, n in numbers.items() if p[:2] == (run.run_id, probe.probe_id)}
             epoch = run.until if probe.checkpoint == "last" else int(probe.checkpoint.removeprefix("epoch"))
-            values = {"probe_id": probe.probe_id, "run_id": run.run_id, "epoch": epoch, "values": mine}
-            write_json(store.run(run.run_id).probe(probe.probe_id), values)
+            head = {"probe_id": probe.probe_id, "probe": probe.model_dump(mode="json"), "run_id": run.run_id}
+            write_json(store.run(run.run_id).probe(probe.probe_id), {**head, "epoch": epoch, "values": mine})
 
 
 def _numbers(plan: Plan) -> dict[Place, float]:
@@ -47,27 +47,28 @@ def _numbers(plan: Plan) -> dict[Place, float]:
     for name, cell in cells.items():
         number = printed[name]
         if number is not None:
-            for place in _places(cell):
-                if number.decimals > digits.get(place, -1):
-                    digits[place], out[place] = number.decimals, float(number)
+            for where in _places(cell):
+                if number.decimals > digits.get(where, -1):
+                    digits[where], out[where] = number.decimals, float(number)
     for name, cell in cells.items():
         number, parts = printed[name], [cells[(cell.experiment, *part)] for part in cell.parts]
         if cell.op == "difference" and number is not None and all(part.kind == "measured" for part in parts):
             first, second = (_places(part) for part in parts)
             minuend = out.setdefault(first[0], UNPRINTED + float(number))
-            for place in second:
-                out.setdefault(place, minuend - float(number))
+            for where in second:
+                out.setdefault(where, minuend - float(number))
     for cell in cells.values():
-        for place in _places(cell):
-            out.setdefault(place, UNPRINTED)
+        for where in _places(cell):
+            out.setdefault(where, UNPRINTED)
     return out
 
 
 def _places(cell: Cell) -> list[Place]:
-    return [_place(cell, request) for request in cell.requests]
+    return [place(cell, request) for request in cell.requests]
 
 
-def _place(cell: Cell, request: AnyRequest) -> Place:
+def place(cell: Cell, request: AnyRequest) -> Place:
+    """Where the number lies that a cell reads."""
     if isinstance(request, Request):
         return request.run_id, request.eval_id, cell.metric, cell.subset
     if isinstance(request, ProbeRequest):

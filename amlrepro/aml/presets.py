@@ -81,6 +81,11 @@ def preset(name: str) -> dict[str, Any]:
     return dict(PRESETS[name])
 
 
+def departure(key: str, value: Any) -> str:
+    """How one changed setting of the method is written: `departure("pmme.dim", 64)` is "D_a 64"."""
+    return _LABELS[key].format(value)
+
+
 def describe(config: RunConfig) -> str:
     """The preset of a configuration and how it departs: "inferred, tau 0.3, D_a 64", "random mask 25 %", "baseline".
 

@@ -40,7 +40,7 @@ def _is_word(word: str) -> bool:
 _LISTS: dict[str, Callable[[str], bool]] = {
     "--seeds": _is_numbers,
     "--severity": _is_numbers,
-    **dict.fromkeys(("--models", "--eval", "--perturbations", "--metric", "--metrics"), _is_word),
+    **dict.fromkeys(("--models", "--eval", "--perturbations", "--metric", "--metrics", "--readings"), _is_word),
     **dict.fromkeys(("--values", "--by-values"), _is_value),
 }
 

@@ -22,6 +22,7 @@ from amlrepro.cli.import_log import import_log
 from amlrepro.cli.logs import logs
 from amlrepro.cli.plan import plan
 from amlrepro.cli.predict import predict
+from amlrepro.cli.readings import readings
 from amlrepro.cli.report import report
 from amlrepro.cli.retry import retry
 from amlrepro.cli.robustness import robustness
@@ -52,6 +53,7 @@ for _command in (
     gc,
     report,
     claims,
+    readings,
     export,
     import_log,
     robustness,

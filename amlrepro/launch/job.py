@@ -68,7 +68,8 @@ def make_tasks(store: Store, runs: Iterable[PlannedRun], fresh: bool = False) ->
     memory come last, each by itself."""
     tasks, measurements = [], []
     for planned in runs:
-        whole = Missing(planned, planned.until, tuple(planned.evals), tuple(planned.probes))
+        initial = planned.until == 0 and bool(planned.milestones)
+        whole = Missing(planned, planned.until, tuple(planned.evals), tuple(planned.probes), initial)
         missing = whole if fresh else store.missing(planned)
         if missing.nothing:
             continue
@@ -76,7 +77,7 @@ def make_tasks(store: Store, runs: Iterable[PlannedRun], fresh: bool = False) ->
         job = Job(
             folder=str(store.run(planned.run_id).path.absolute()),
             config=planned.config,
-            train=missing.epochs > 0,
+            train=missing.trains,
             evals=list(missing.evals),
             probes=[probe for probe in missing.probes if probe.kind != "cost"],
             fresh=fresh,
@@ -96,11 +97,11 @@ def left(job: Job) -> Job:
     """
     if job.fresh:
         return job
-    until = length(job.config) if job.train else 0
-    milestones = tuple(epoch for epoch in job.config.exec.milestones if epoch <= until)
+    until = length(job.config) if job.train and job.config.exec.until != 0 else 0
+    milestones = tuple(epoch for epoch in job.config.exec.milestones if epoch <= until) if job.train else ()
     planned = PlannedRun(job.config, "", until, milestones, list(job.evals), list(job.probes))
     missing = Store(job.run.path.parents[1].parent, job.run.path.parents[1].name).missing(planned)
-    update = {"train": missing.epochs > 0, "evals": list(missing.evals), "probes": list(missing.probes)}
+    update = {"train": missing.trains, "evals": list(missing.evals), "probes": list(missing.probes)}
     return job.model_copy(update=update)
 
 

@@ -114,22 +114,30 @@ def value(scores: PatchScores, field: str) -> float:
     """
     if field in _WHOLE:
         return _WHOLE[field](scores)
+    return _mean(*patch_terms(scores, field))
+
+
+def patch_terms(scores: PatchScores, field: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Values [N] and weights [N] (None for 1 each) of the patches whose weighted mean a field of `value` is, and so of
+    any part of the patches. Raises `UserError` for a field that is no such mean."""
+    if field == "mean":
+        return scores.similarity, None
     matched = _THRESHOLD.fullmatch(field)
     if matched is None:
         raise unknown_name("field", field, FIELDS, "alignment probe")
     if matched["what"]:
         limit = int(matched["number"]) / 100
-        return _mean(scores.similarity < limit if matched["what"] == "lt" else scores.similarity >= limit)
+        return (scores.similarity < limit if matched["what"] == "lt" else scores.similarity >= limit), None
     weight = _INSIDE[matched["rule"] or ""](scores.target)
     tau = int(matched["tau"])
     if matched["cover"] == "coverage":
-        return _mean(scores.similarity < tau / 100, weight)
+        return scores.similarity < tau / 100, weight
     if tau not in scores.blanked:
         known = ", ".join(f"{number / 100:g}" for number in sorted(scores.blanked))
         raise UserError(
             "masks were not drawn with this threshold", found=field, expected=known or "none for this method"
         )
-    return _mean(scores.blanked[tau], weight)
+    return scores.blanked[tau], weight
 
 
 def statistics(scores: PatchScores) -> dict[str, float | None]:
@@ -157,7 +165,7 @@ def _std(scores: PatchScores) -> float:
 
 
 _WHOLE: dict[str, Callable[[PatchScores], float]] = {
-    "mean": lambda scores: _mean(scores.similarity),
+    "mean": lambda scores: _mean(*patch_terms(scores, "mean")),
     "std": _std,
     "scores": len,
     "pairs": lambda scores: scores.pairs,

@@ -34,11 +34,13 @@ def table_notes(
     results: Iterable[CellResult],
     readings: Sequence[str] = (),
     *,
+    tested: str,
     marked: bool = True,
     harness: str = UNVERIFIED,
 ) -> list[str]:
     """Notes of a table of these blocks whose cells are `results`; readings: the experiment's own notes, on what each
-    number rests; marked: best and second best are; harness: whether official checkpoints came out as published."""
+    number rests; tested: what is known of the preset's reading of the method; marked: best and second best are; harness:
+    whether official checkpoints came out as published."""
     cells = list(results)
     notes = [*_metrics(tables), *_scoring(plan, cells), *_schedules(plan, cells), *readings, *_marks(tables, marked)]
     if any(c.value == 0 and c.cell.kind == "measured" for c in cells):
@@ -47,7 +49,7 @@ def table_notes(
         notes.append(_averages(plan))
     if any(c.interval for c in cells):
         notes.append(_intervals(cells))
-    return notes + ([_smallness(plan)] if plan.watermark else _unverified(plan, tables, harness))
+    return notes + ([_smallness(plan)] if plan.watermark else _unverified(plan, tables, tested, harness))
 
 
 def _metrics(tables: Sequence[PrintedTable]) -> list[str]:
@@ -156,16 +158,12 @@ def _smallness(plan: Plan) -> str:
     )
 
 
-def _unverified(plan: Plan, tables: Sequence[PrintedTable], harness: str) -> list[str]:
-    """What the design demands while neither the reading nor the harness has been confirmed."""
+def _unverified(plan: Plan, tables: Sequence[PrintedTable], tested: str, harness: str) -> list[str]:
+    """How far the reading and the harness have been confirmed."""
     if all(table.own for table in tables):
         return []
     out = ["Differences are stated, not judged; no claim is made that a number is or is not reproduced."]
     if plan.profile != "paper":
         out.append(f"Profile {plan.profile}: not the paper's schedule, so differences contain that of the schedules.")
-    out.append(
-        f"The reading of the masking method ({plan.preset}) is unverified: it has not been tested against the printed "
-        "statistics."
-    )
-    out.append(f"{harness[0].upper()}{harness[1:]}.")
+    out += [tested, f"{harness[0].upper()}{harness[1:]}."]
     return out

@@ -23,6 +23,7 @@ from amlrepro.suite.store import Store
 from amlrepro.verdicts.cells import CellVerdict
 from amlrepro.verdicts.claims import CellRef
 from amlrepro.verdicts.harness import read_harness
+from amlrepro.verdicts.readings import preset_note, read_readings
 
 __all__ = [
     "DASH",
@@ -108,6 +109,7 @@ def build_table(
                 [block.printed for block in blocks],
                 results,
                 experiment.notes,
+                tested=preset_note(read_readings(store), plan.preset),
                 marked=_marked(blocks),
                 harness=read_harness(store).says,
             ),

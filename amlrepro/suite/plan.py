@@ -55,10 +55,10 @@ class PlannedRun:
     """One training that the plan needs, and everything asked of it.
 
     config: fully resolved, `exec` included. until: epochs to train. milestones: epochs whose weights are kept. evals,
-    probes: evaluations and probes asked for, each once. until 0: only probes that need no training. used_by:
-    `experiment/block/row` it feeds. preset: the method's name (`baseline`, `inferred`, ...). cost_hours: A800 hours by
-    the paper's rates, None where these say nothing (small models); the other hours are our estimates
-    from these rates (`suite/cost.py`). refs: referents of its training split, None for synthetic data.
+    probes: evaluations and probes asked for, each once. until 0: only probes that need no training, or of the weights
+    before it. used_by: `experiment/block/row` it feeds. preset: the method's name (`baseline`, `inferred`, ...).
+    cost_hours: A800 hours by the paper's rates, None where these say nothing (small models); the other hours are our
+    estimates from these rates (`suite/cost.py`). refs: referents of its training split, None for synthetic data.
     """
 
     config: RunConfig

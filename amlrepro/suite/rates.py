@@ -18,6 +18,7 @@ from amlrepro.files import read_json
 from amlrepro.rundir import RunDir
 from amlrepro.suite.cost import (
     evaluation_hours,
+    is_joint,
     paper_rate,
     probe_hours,
     training_hours,
@@ -111,6 +112,8 @@ def measure_rates(store: Store) -> Rates:
         run = store.run(run_id)
         with contextlib.suppress(UserError, OSError):  # a run that cannot be read says nothing
             config = load_config(run.config)
+            if is_joint(config):  # charged by the pace of AML's own step
+                continue
             kind = kind_of(config, config.strategy == "aml")
             for gpu, since, images, seconds in _paces(run):
                 found.setdefault(gpu, {}).setdefault(kind, []).append((run_id, images, seconds))

@@ -37,16 +37,23 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Missing:
-    """What a planned run still needs."""
+    """What a planned run still needs. epochs: to train. initial: its weights before training, of a run whose later ones
+    nobody asks for."""
 
     run: PlannedRun
     epochs: int
     evals: tuple[EvalConfig, ...]
     probes: tuple[ProbeConfig, ...] = ()
+    initial: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether the training is to be entered, if only to write the weights it starts from."""
+        return self.epochs > 0 or self.initial
 
     @property
     def nothing(self) -> bool:
-        return self.epochs == 0 and not self.evals and not self.probes
+        return not (self.trains or self.evals or self.probes)
 
 
 class Store:
@@ -148,9 +155,10 @@ class Store:
         weights = all(self._has_milestone(planned, f"epoch{e}") for e in planned.milestones)
         kept = epoch >= planned.until and weights and self.has_checkpoint(planned.run_id, "last")
         epochs = 0 if kept or planned.until == 0 else max(planned.until - epoch, 1)
+        initial = planned.until == 0 and not weights
         evals = tuple(e for e in planned.evals if epochs or not self.eval_present(planned.run_id, e))
         probes = tuple(p for p in planned.probes if self._to_probe(planned.run_id, p, retrained=epochs > 0))
-        return Missing(planned, epochs, evals, probes)
+        return Missing(planned, epochs, evals, probes, initial)
 
     def _has_milestone(self, planned: PlannedRun, name: str) -> bool:
         """Whether the weights are there, or everything that was asked of them."""

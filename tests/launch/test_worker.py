@@ -12,7 +12,7 @@ from amlrepro.engine import evaluate, train
 from amlrepro.errors import UserError
 from amlrepro.files import write_text
 from amlrepro.launch import worker
-from amlrepro.launch.job import Job, write_job
+from amlrepro.launch.job import Job, left, write_job
 from amlrepro.rundir import RunDir
 from amlrepro.suite.cancel import request_cancel
 from amlrepro.suite.lease import Owner, lease_path, read_owner
@@ -128,6 +128,17 @@ def test_what_others_did_meanwhile_is_not_done_again(tmp_path: Path, calls: list
     made.run.write_state("done", epoch=50)
     assert worker.main([str(path)]) == 0
     assert calls == ["evaluate val"]
+
+
+def test_initial_weights_are_made_once(tmp_path: Path, calls: list[str]) -> None:
+    """A job that ends before the first epoch is a job all the same, and is nothing when the weights are there."""
+    config = RunConfig().with_changes({"exec.until": 0, "exec.milestones": [0, 10]})
+    folder = tmp_path / "results" / "demo" / "runs" / config.run_id
+    made = job(tmp_path, folder=str(folder), config=config)
+    assert left(made).train
+    write_text(made.run.checkpoint("epoch0"), "")
+    assert not left(made).train
+    assert not left(made.model_copy(update={"train": False})).train
 
 
 def test_a_run_in_other_hands_is_left_alone(

@@ -109,3 +109,16 @@ def test_discard_leaves_the_lease_alone(store: Store) -> None:
     (run.path / "lease.json").write_text("{}")
     discard(run)
     assert [p.name for p in run.path.iterdir()] == ["lease.json"]
+
+
+def test_initial_weights_alone_are_made_without_an_epoch(store: Store) -> None:
+    """until 0 with milestone 0: the training is entered, and writes what it starts from."""
+    first = store.missing(planned(0, (0,)))
+    assert (first.epochs, first.trains, first.nothing) == (0, True, False)
+    put_run(store, 0, checkpoints=("epoch0", "last"))
+    there = store.missing(planned(0, (0,)))
+    assert (there.trains, there.evals) == (False, (VAL, TEST_A))
+
+
+def test_what_needs_no_weights_enters_no_training(store: Store) -> None:
+    assert not store.missing(planned(0)).trains
