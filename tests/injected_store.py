@@ -32,7 +32,8 @@ def inject(store: Store, plan: Plan, numbers: dict[Place, float] | None = None) 
         _finish(store, run, numbers)
         _evaluate(store, run, numbers)
         for probe in run.probes:
-            mine = {p[2]: n for p, n in numbers.items() if p[:2] == (run.run_id, probe.probe_id)}
+            name = probe.probe_id
+            mine = {p[2]: n for p, n in numbers.items() if p[:2] == (run.run_id, name)}
             epoch = run.until if probe.checkpoint == "last" else int(probe.checkpoint.removeprefix("epoch"))
             head = {"probe_id": probe.probe_id, "probe": probe.model_dump(mode="json"), "run_id": run.run_id}
             write_json(store.run(run.run_id).probe(probe.probe_id), {**head, "epoch": epoch, "values": mine})
@@ -89,12 +90,13 @@ def _finish(store: Store, run: PlannedRun, numbers: dict[Place, float]) -> None:
 
 def _evaluate(store: Store, run: PlannedRun, numbers: dict[Place, float]) -> None:
     for evaluation in run.evals:
+        name = evaluation.eval_id
         records = make_records(0.2 if evaluation.text == "other" else 0.7, 12, 6, seed=1)
         meta = write_records(store, run, evaluation, records)
         excluded = [0]
         summary: dict[str, Any] = {"records": records.digest(), "bootstrap": BOOTSTRAP}
         for subset in ("all", "unseen"):
-            mine = {p[2]: n for p, n in numbers.items() if p[:2] == (run.run_id, evaluation.eval_id) and p[3] == subset}
+            mine = {p[2]: n for p, n in numbers.items() if p[:2] == (run.run_id, name) and p[3] == subset}
             part = {"samples": 12, "images": 6, "metrics": dict(_entries(mine))}
             summary |= part if subset == "all" else {"unseen": {"excluded": _hash(excluded), **part}}
         values = {**dict(read_json(meta)), "train_images": excluded, "summary": summary}

@@ -23,7 +23,7 @@ from amlrepro.suite.readings import TARGET, Catalogue, Reading, catalogue, readi
 from amlrepro.suite.rows import Choices
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.readings import evaluate_readings, load_distances, preset_note, read_readings, write_readings
-from amlrepro.verdicts.readings.gather import Resampler, measure, sum_patches
+from amlrepro.verdicts.readings.gather import Numbers, Resampler, measure, sum_patches
 from amlrepro.verdicts.readings.result import ReadingsReport
 
 Value = Callable[[str, str, str, int], float]  # row, block, column, seed
@@ -293,10 +293,11 @@ def test_other_pairs_move_readings_together(tmp_path: Path) -> None:
                 patches(1).write(bulk_path(path))
     rules = load_distances()
     terms = rules.terms(("epoch0", "epoch1"))
-    resampler = Resampler(store, plan, 2000, 0)
+    numbers = Numbers(store)
+    resampler = Resampler(numbers, plan, 2000, 0)
     shifts = [
         resampler.shifts("readings", measured, terms, rules.floor)
-        for measured in measure(store, plan, "readings", [r.name for r in chosen], terms, rules.floor)
+        for measured in measure(numbers, plan, "readings", [r.name for r in chosen], terms, rules.floor)
     ]
     assert shifts[0] is not None
     assert np.array_equal(shifts[0], shifts[1])

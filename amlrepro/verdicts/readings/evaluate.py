@@ -12,7 +12,7 @@ from amlrepro.suite.plan import Plan
 from amlrepro.suite.readings import EXPERIMENT, FIRST, INITIAL, PLAIN, TARGET, Catalogue, Reading
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.readings.distances import Distances, Floats, Term, distances_digest, load_distances
-from amlrepro.verdicts.readings.gather import Measured, Resampler, measure
+from amlrepro.verdicts.readings.gather import Measured, Numbers, Resampler, measure
 from amlrepro.verdicts.readings.ranking import Ranking, Scale, deviations, rank
 from amlrepro.verdicts.readings.result import Label, ReadingResult, ReadingsReport, StatisticResult
 from amlrepro.verdicts.readings.words import sentences
@@ -39,7 +39,7 @@ def evaluate_readings(
     The plan holds `readings_experiment(chosen)`, and with a known target (the name of a reading) also that of the
     target alone under the id `readings_target`. Readings that are not measured come last with the reason.
     """
-    rules = load_distances()
+    rules, store = load_distances(), Numbers(store)
     terms = rules.terms((INITIAL,) if initial_only else (INITIAL, FIRST))
     measured = measure(store, plan, EXPERIMENT, [reading.name for reading in chosen], terms, rules.floor)
     there = [each for each in measured if each.values]
