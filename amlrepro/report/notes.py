@@ -39,8 +39,8 @@ def table_notes(
     harness: str = UNVERIFIED,
 ) -> list[str]:
     """Notes of a table of these blocks whose cells are `results`; readings: the experiment's own notes, on what each
-    number rests; tested: what is known of the preset's reading of the method; marked: best and second best are; harness:
-    whether official checkpoints came out as published."""
+    number rests; tested: what is known of the preset's reading of the method; marked: best and second best are;
+    harness: whether official checkpoints came out as published."""
     cells = list(results)
     notes = [*_metrics(tables), *_scoring(plan, cells), *_schedules(plan, cells), *readings, *_marks(tables, marked)]
     if any(c.value == 0 and c.cell.kind == "measured" for c in cells):
