@@ -14,7 +14,8 @@ from amlrepro.errors import UserError, unknown_name
 from amlrepro.metrics.compute import metric
 from amlrepro.suite.binding import TRAINING_SETS, bind
 from amlrepro.suite.imported import Binding, write_import
-from amlrepro.suite.official_log import OfficialLog, read_log
+from amlrepro.suite.official_log import OfficialLog
+from amlrepro.suite.official_reader import read_log
 from amlrepro.suite.store import Store
 
 PROFILES = ("paper", "pilot")

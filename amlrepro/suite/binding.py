@@ -84,7 +84,7 @@ def _evaluated(log: OfficialLog, given: str | None, trained: str) -> tuple[str, 
             where = log.path
             raise UserError("the log does not say what was evaluated", where=where, expected="--data, as refcoco:val")
         given = f"{dataset}:{split[0]}"
-    dataset, asked, which = parse_dataset_split(given)[0], given.partition(":")[2], parse_dataset_split(given)[1]
+    dataset, which, asked = parse_dataset_split(given)
     _agree("data set", dataset, told, "--data")
     _agree("split", asked, split if split and split[1] else None, "--data")
     default = dataset_spec(dataset).default

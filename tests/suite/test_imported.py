@@ -22,7 +22,8 @@ from amlrepro.suite.cells import CellReader, CellResult
 from amlrepro.suite.experiment import load_experiment
 from amlrepro.suite.imported import read_imports, write_import
 from amlrepro.suite.inputs import Inputs
-from amlrepro.suite.official_log import OfficialLog, read_log
+from amlrepro.suite.official_log import OfficialLog
+from amlrepro.suite.official_reader import read_log
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.planner import build_plan
 from amlrepro.suite.printed import load_printed

@@ -8,7 +8,8 @@ import pytest
 from official_logs import evaluation, results, step, training, validation
 
 from amlrepro.errors import UserError
-from amlrepro.suite.official_log import OfficialLog, read_log
+from amlrepro.suite.official_log import OfficialLog
+from amlrepro.suite.official_reader import read_log
 
 
 def read(tmp_path: Path, lines: list[str]) -> OfficialLog:
@@ -113,6 +114,16 @@ def test_a_broken_line_is_named_and_what_it_says_stays_unknown(
         assert not log.scores[0].better
     elif "Epoch: [0] Total" in old:
         assert log.scores[0].after is None
+
+
+def test_numbers_whose_results_are_lost_are_of_no_other_evaluation(tmp_path: Path) -> None:
+    lines = training(2, {0: (60.0, 58.0), 1: (62.0, 60.0)}, updates=900)
+    second = [k for k, text in enumerate(lines) if text == "Final results:"][1]
+    lines[second] = "Final res"
+    log = read(tmp_path, lines)
+    assert [(s.after, s.metrics["oiou"].value, s.metrics["miou"].value) for s in log.scores] == [(1, 58.0, 60.0)]
+    texts = [broken.text for broken in log.broken]
+    assert {"Mean IoU is 62.00", "overall IoU = 60.00", "Overall IoU [60]", "Better epoch: 1"} <= set(texts)
 
 
 def test_a_log_that_ends_in_the_middle(tmp_path: Path) -> None:
