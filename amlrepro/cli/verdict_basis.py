@@ -21,13 +21,16 @@ def verdict_basis(opened: Opened) -> Basis:
     """The plan of every experiment with claims, under the settings of the one that is open."""
     from amlrepro.verdicts.cells import Basis
 
-    seeds = verdict_seeds(opened.store) or opened.plan.seeds
+    own = tuple(verdict_seeds(opened.store)) or opened.plan.seeds
 
-    def plan(preset: str) -> Plan:
-        choices = Choices(tuple(seeds), preset, dict(opened.plan.overrides))
+    def plan(preset: str, seeds: tuple[int, ...] = own) -> Plan:
+        choices = Choices(seeds, preset, dict(opened.plan.overrides))
         return build_plan(load_experiments(claim_experiments()), opened.profile, opened.inputs, choices)
 
-    return Basis(plan(opened.plan.preset), plan)
+    def of_laboratory(store: Store) -> Plan:
+        return plan(opened.plan.preset, tuple(verdict_seeds(store)))
+
+    return Basis(plan(opened.plan.preset), plan, of_laboratory)
 
 
 def claim_experiments() -> list[str]:

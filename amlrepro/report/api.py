@@ -64,10 +64,10 @@ def report(
     snapshot = Snapshot(store)
     whole = {experiment.id for experiment in plan.experiments} >= {*experiment_names()}
     result = ReportResult(out, _page_folder(plan, out, whole) / "index.html")
-    claims, judged = judge(snapshot, plan, basis)
+    judgement = judge(snapshot, plan, basis)
     documents = []
     for experiment in plan.experiments:
-        table = build_table(snapshot, plan, experiment, judged)
+        table = build_table(snapshot, plan, experiment, judgement.cells)
         result.tables.append(table)
         result.files += _table_files(table, out / experiment.id)
         documents.append(out / experiment.id / f"{experiment.id}_document.tex")
@@ -75,7 +75,7 @@ def report(
         figures = report_figures(snapshot, plan, experiment.id, cells, out / experiment.id)
         result.figures += figures
         result.files += [path for figure in figures for path in figure.files]
-    _write_pages(snapshot, plan, result, judged, pages_beside(snapshot, claims, whole=whole))
+    _write_pages(snapshot, plan, result, judgement.cells, pages_beside(snapshot, judgement, whole=whole))
     snapshot.keep()
     if whole:
         documents = [out / "report.tex"]

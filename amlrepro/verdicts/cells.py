@@ -13,6 +13,7 @@ from amlrepro.verdicts.evaluate import evaluate_claims
 from amlrepro.verdicts.harness import Harness
 from amlrepro.verdicts.labels import NOT_RUN
 from amlrepro.verdicts.levels import Level, level_of
+from amlrepro.verdicts.merging import LaboratoriesReport, PlanOf, evaluate_laboratories
 from amlrepro.verdicts.verdict import ClaimsReport, Verdict
 
 ALL_SEEDS = 1_000_000  # a level is no claim and waits for no look
@@ -51,22 +52,32 @@ class CellVerdict:
 @dataclass(frozen=True)
 class Basis:
     """What verdicts rest on: the plan of every experiment with claims, since a verdict hangs on all recipes that
-    tell of the noise and on its whole family; and the like for another reading (None where there is none)."""
+    tell of the noise and on its whole family; the like for another reading (None where there is none), and for
+    another laboratory's store."""
 
     plan: Plan
     other: Callable[[str], Plan | None] = lambda _: None
+    of_laboratory: PlanOf | None = None
 
 
-def judge(store: Store, plan: Plan, basis: Basis | None = None) -> tuple[ClaimsReport, Mapping[CellRef, CellVerdict]]:
-    """Verdicts on the claims that the plan's experiments are about, and on their cells.
+@dataclass(frozen=True)
+class Judgement:
+    """claims: verdicts on the claims that a plan's experiments are about; laboratories: the same over one's own runs
+    and those that others sent, where there are any; cells: verdicts on cells."""
 
-    basis: the plan itself by default, as for experiments that are no part of the paper.
-    """
+    claims: ClaimsReport
+    laboratories: LaboratoriesReport | None
+    cells: Mapping[CellRef, CellVerdict]
+
+
+def judge(store: Store, plan: Plan, basis: Basis | None = None) -> Judgement:
+    """Verdicts on what a plan's experiments show. basis: the plan itself by default."""
     basis = basis or Basis(plan)
     there = {experiment.id for experiment in plan.experiments}
     within = [claim for claim in load_claims() if there >= {*claim.experiments}]
     report = evaluate_claims(store, basis.plan, within, others=basis.other)
-    return report, cell_verdicts(store, plan, report, basis)
+    merged = evaluate_laboratories(store, basis.plan, basis.of_laboratory, within) if basis.of_laboratory else None
+    return Judgement(report, merged, cell_verdicts(store, plan, report, basis))
 
 
 def cell_verdicts(store: Store, plan: Plan, report: ClaimsReport, basis: Basis) -> Mapping[CellRef, CellVerdict]:

@@ -6,12 +6,13 @@ from amlrepro.report.html.content import Page
 from amlrepro.report.html.pages.claims import claims_page
 from amlrepro.report.html.pages.harness import harness_page
 from amlrepro.suite.store import Store
-from amlrepro.verdicts.verdict import ClaimsReport
+from amlrepro.verdicts.cells import Judgement
 
 
-def pages_beside(store: Store, claims: ClaimsReport, *, whole: bool) -> list[Page]:
+def pages_beside(store: Store, judgement: Judgement, *, whole: bool) -> list[Page]:
     """The claims that the report's experiments are about; of a report on everything all other pages, too."""
-    out = [claims_page(claims)] if claims.verdicts else []
+    claims = judgement.claims
+    out = [claims_page(claims, judgement.laboratories)] if claims.verdicts else []
     if whole:
         out += [
             harness_page(claims.harness),

@@ -7,7 +7,8 @@ from itertools import groupby
 from amlrepro.report.html.anchors import anchor
 from amlrepro.report.html.content import Chapter, Grid, Page, Text, Tile, Tone, grid
 from amlrepro.verdicts.claims import CellRef
-from amlrepro.verdicts.labels import CONTRADICTED, INVALID, NOT_RUN, ONE_READING, REPRODUCED, Label
+from amlrepro.verdicts.labels import CONTRADICTED, INVALID, LEVEL, NOT_RUN, ONE_READING, REPRODUCED, Label
+from amlrepro.verdicts.merging import LaboratoriesReport, MergedVerdict
 from amlrepro.verdicts.verdict import ClaimsReport, PairResult, Verdict
 from amlrepro.verdicts.wording import SHORT, interval, number
 
@@ -19,10 +20,12 @@ _BAD = frozenset({*CONTRADICTED, INVALID, ONE_READING, "direction reversed here"
 _GOOD = frozenset({*REPRODUCED, "direction holds here", "equal here", "best here"})
 
 
-def claims_page(report: ClaimsReport) -> Page:
-    """Outcome, claims by family, noise."""
+def claims_page(report: ClaimsReport, laboratories: LaboratoriesReport | None = None) -> Page:
+    """Outcome, claims by family, several laboratories together, noise."""
     families = [(name, list(found)) for name, found in groupby(report.verdicts, key=lambda each: each.claim.family)]
-    chapters = [_outcome(report), *(_family(report, name, found) for name, found in families), _noise(report)]
+    chapters = [_outcome(report), *(_family(report, name, found) for name, found in families)]
+    chapters += [_laboratories(laboratories)] if laboratories else []
+    chapters.append(_noise(report))
     return Page("claims", "Is it reproduced?", "Claims", _LEAD, tuple(chapters))
 
 
@@ -99,6 +102,57 @@ def _secondary(verdict: Verdict) -> str:
     if found is None:
         return ""
     return f"seeds and images both drawn: {interval(found.low, found.high)} ({found.images:,} images)"
+
+
+def _laboratories(report: LaboratoriesReport) -> Chapter:
+    says = (
+        f"Over {', '.join(report.names)}: seeds are pooled within a laboratory, and laboratories are a random effect. "
+        "A claim is here when two of them have reached a look of it."
+    )
+    copies = tuple(
+        f"{len(runs)} runs of {name} have the very records of others before it and are left out."
+        for name, runs in report.copies.items()
+    )
+    if not report.verdicts:
+        return Chapter("laboratories", "Several laboratories", (says, "No claim is yet."), points=copies)
+    lines = [line for verdict in report.verdicts for line in _merged(verdict)]
+    headers = ["Claim", "Verdict", ">Effect", ">Interval", ">Weight", ">Between: s, I²"]
+    note = "Each laboratory's own interval is at 5 %; the merged one at the level of the claim's family."
+    return Chapter(
+        "laboratories", "Several laboratories", (says,), points=copies, grids=(grid("Merged", headers, lines, note),)
+    )
+
+
+def _merged(verdict: MergedVerdict) -> list[list[Text | str]]:
+    """The merged effect, and under it each laboratory's own."""
+    lead, outcome = verdict.lead, verdict.outcome
+    between = f"{lead.tau2**0.5:.2f}, {lead.i2:.0%}"
+    label = Text(SHORT.get(verdict.label, verdict.label), tone(verdict.label), detail="; ".join(verdict.gates))
+    head: list[Text | str] = [
+        Text(verdict.claim.says, detail=verdict.claim.id),
+        label,
+        number(lead.estimate),
+        interval(outcome.low, outcome.high),
+        "",
+        between,
+    ]
+    own: list[list[Text | str]] = [
+        [
+            f"— {each.name}",
+            "",
+            number(each.difference.estimate),
+            interval(*each.difference.interval(LEVEL)),
+            f"{each.weight:.0%}",
+            "",
+        ]
+        for each in lead.laboratories
+    ]
+    absent: list[list[Text | str]] = [
+        [f"— {state.name}", f"no part: {state.reason}", "", "", "", ""]
+        for state in verdict.states
+        if state.look is None
+    ]
+    return [head, *own, *absent]
 
 
 def _noise(report: ClaimsReport) -> Chapter:
