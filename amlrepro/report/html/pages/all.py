@@ -5,8 +5,10 @@ from __future__ import annotations
 from amlrepro.report.html.content import Page
 from amlrepro.report.html.pages.claims import claims_page
 from amlrepro.report.html.pages.harness import harness_page
+from amlrepro.report.html.pages.readings import readings_page
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.cells import Judgement
+from amlrepro.verdicts.readings import read_readings
 
 
 def pages_beside(store: Store, judgement: Judgement, *, whole: bool) -> list[Page]:
@@ -15,6 +17,7 @@ def pages_beside(store: Store, judgement: Judgement, *, whole: bool) -> list[Pag
     out = [claims_page(claims, judgement.laboratories)] if claims.verdicts else []
     if whole:
         out += [
+            readings_page(read_readings(store)),
             harness_page(claims.harness),
         ]
     return out

@@ -53,18 +53,19 @@ def _family(report: ClaimsReport, name: str, verdicts: list[Verdict]) -> Chapter
         f"{state.size} claims judged together ({how}); {state.reached} have reached a look (3 or 5 seeds an arm), "
         f"{state.decided} are decided at one."
     )
-    table = _claims(name, verdicts, printed=not report.watermark)
+    table = _claims(name, verdicts, printed=not report.watermark, locked=report.lock is not None)
     return Chapter(anchor("family", name), f"Family {name}", (says,), grids=(table,))
 
 
-def _claims(name: str, verdicts: list[Verdict], printed: bool) -> Grid:
+def _claims(name: str, verdicts: list[Verdict], printed: bool, locked: bool) -> Grid:
     headers = ["Claim", "Verdict", *([">Printed effect"] if printed else []), ">Here", ">Seeds an arm", "Why"]
-    return grid(f"Claims of {name}", headers, [_line(verdict, printed) for verdict in verdicts])
+    return grid(f"Claims of {name}", headers, [_line(verdict, printed, locked) for verdict in verdicts])
 
 
-def _line(verdict: Verdict, printed: bool) -> list[Text | str]:
+def _line(verdict: Verdict, printed: bool, locked: bool) -> list[Text | str]:
     claim = verdict.claim
-    exploratory = f"exploratory: {verdict.why_exploratory}" if verdict.exploratory else ""
+    reason = f": {verdict.why_exploratory}" if locked else ""  # without a lock the page says it once
+    exploratory = f"exploratory{reason}" if verdict.exploratory else ""
     see = f" Audit: {', '.join(claim.see)}." if claim.see else ""
     effect = [_number(verdict.printed)] if printed else []
     return [

@@ -1,0 +1,85 @@
+"""The page on readings: which of them fits the paper's printed statistics."""
+
+from __future__ import annotations
+
+from amlrepro.report.html.content import Chapter, Grid, Page, Text, Tile, Tone, grid
+from amlrepro.verdicts.readings import ReadingResult, ReadingsReport
+
+_LEAD = (
+    "The paper's equations, its tables and its released code contradict each other. Here each reading of the method is "
+    "measured before training and after epoch 1, and ranked by its distance from what the paper prints."
+)
+_TONES: dict[str, Tone] = {"nearest": "good", "not told apart": "open", "farther": "bad", "not measured": ""}
+_HOW = "`amlris readings` measures them; `--dry-run` says first what that costs, `--epoch0-only` takes minutes."
+
+
+def readings_page(readings: ReadingsReport | None) -> Page:
+    """The ranking, and what each reading's distance is made of."""
+    if readings is None:
+        chapters: tuple[Chapter, ...] = (
+            Chapter("outcome", "Outcome", ("Not measured yet: the reading that the tables use is unverified.", _HOW)),
+        )
+    else:
+        chapters = (_outcome(readings), _ranking(readings), _statistics(readings), _left_out(readings))
+    return Page("readings", "Which code produced this paper?", "Readings", _LEAD, chapters)
+
+
+def _outcome(report: ReadingsReport) -> Chapter:
+    stale = ("The distances were changed since: run it again.",) if report.stale else ()
+    aim = "the printed numbers" if report.target == "printed" else f"a run of {report.target} (a known answer)"
+    tiles = [Tile("Target", aim), Tile("Readings measured", f"{len(report.ranked)} of {len(report.readings)}")]
+    tiles.append(Tile("Seeds", ", ".join(map(str, report.seeds)) or "none"))
+    if report.fit:
+        tiles.append(Tile("The nearest", report.fit))
+    return Chapter("outcome", "Outcome", stale, tuple(tiles), report.text)
+
+
+def _ranking(report: ReadingsReport) -> Chapter:
+    lines = [_line(report, rank, each) for rank, each in enumerate(report.readings, 1)]
+    groups = [f">{title}" for title in report.groups.values()]
+    headers = ["Reading", "Ranked", ">Distance", ">95 % interval", ">Nearest in", *groups]
+    note = (
+        "A distance of 1 is as far as the tolerances allow on average. `Nearest in` is the share of draws (of seeds "
+        "and of pairs) in which a reading comes first. The tolerances were written down before anything was measured."
+    )
+    return Chapter("ranking", "Ranking", grids=(grid("Nearest first", headers, lines, note),))
+
+
+def _line(report: ReadingsReport, rank: int, each: ReadingResult) -> list[Text | str]:
+    same = f"the same measurement as {', '.join(each.same_as)}" if each.same_as else f"preset {each.preset}"
+    name = Text(f"{rank}. {each.title}" if each.distance is not None else each.title, detail=same)
+    label = Text(each.label, _TONES[each.label], detail=each.reason or "")
+    if each.distance is None:
+        return [name, label, *["–"] * (3 + len(report.groups))]
+    interval = "–" if each.low is None or each.high is None else f"{each.low:.2f} to {each.high:.2f}"
+    nearest = "–" if each.nearest is None else f"{100 * each.nearest:.0f} %"
+    groups = [_number((each.groups or {}).get(group)) for group in report.groups]
+    return [name, label, f"{each.distance:.2f}", interval, nearest, *groups]
+
+
+def _statistics(report: ReadingsReport) -> Chapter:
+    """What the distance of the nearest and of its rivals is made of."""
+    grids = [_deviations(each, report.groups) for each in report.candidates if each.statistics]
+    return Chapter("statistics", "What the distances are made of", grids=tuple(grids))
+
+
+def _deviations(reading: ReadingResult, groups: dict[str, str]) -> Grid:
+    lines = [
+        [each.name, groups.get(each.group, each.group), _plain(each.ours), _plain(each.target), f"{each.deviation:.2f}"]
+        for each in reading.statistics
+    ]
+    read_as = f" (Table 13 read as {reading.variant})" if reading.variant else ""
+    return grid(f"{reading.title}{read_as}", ["Statistic", "Table", ">Here", ">Target", ">In tolerances"], lines)
+
+
+def _left_out(report: ReadingsReport) -> Chapter:
+    points = tuple(f"{name}: {reason}" for name, reason in report.left_out)
+    return Chapter("left-out", "Left out", () if points else ("Nothing.",), points=points)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.4g}"
