@@ -2,7 +2,7 @@
 
 runs/<run_id>/config.yaml provenance.json history.jsonl state.json heartbeat log.txt
               checkpoints/{last,best,epoch<E>}.safetensors (+ .json)   evals/<eval_id>.{parquet,json}
-              probes/<probe_id>.{json,parquet,npz}
+              probes/<probe_id>.{json,parquet,npz}   origin.json (of an imported run)
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ class RunDir:
     @property
     def state(self) -> Path:
         return self.path / "state.json"
+
+    @property
+    def origin(self) -> Path:
+        """The mark of an imported run."""
+        return self.path / "origin.json"
 
     @property
     def heartbeat(self) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from amlrepro.config import EvalConfig, ProbeConfig, RunConfig
+from amlrepro.errors import UserError
 from amlrepro.files import read_json, write_json
 from amlrepro.rundir import RunDir
 from amlrepro.schema import Strict, parse_strict
@@ -65,7 +66,7 @@ class Task:
 
 def make_tasks(store: Store, runs: Iterable[PlannedRun], fresh: bool = False) -> list[Task]:
     """Tasks for what is missing of the planned runs (all of it when `fresh`), longest first; measurements of time and
-    memory come last, each by itself."""
+    memory come last, each by itself. Raises `UserError` where training would replace an imported run."""
     tasks, measurements = [], []
     for planned in runs:
         initial = planned.until == 0 and bool(planned.milestones)
@@ -73,6 +74,8 @@ def make_tasks(store: Store, runs: Iterable[PlannedRun], fresh: bool = False) ->
         missing = whole if fresh else store.missing(planned)
         if missing.nothing:
             continue
+        if missing.epochs and not fresh and store.without_weights(planned.run_id):
+            raise _needs_weights(store, planned)
         cost = [probe for probe in missing.probes if probe.kind == "cost"]
         job = Job(
             folder=str(store.run(planned.run_id).path.absolute()),
@@ -88,6 +91,17 @@ def make_tasks(store: Store, runs: Iterable[PlannedRun], fresh: bool = False) ->
             update = {"train": False, "evals": [], "probes": cost, "fresh": False}
             measurements.append(Task(job.model_copy(update=update), planned, 0.0, alone=True))
     return sorted(tasks, key=lambda task: -task.weight) + measurements
+
+
+def _needs_weights(store: Store, planned: PlannedRun) -> UserError:
+    absent = [e.eval_id for e in planned.evals if not store.eval_present(planned.run_id, e)]
+    absent += [p.probe_id for p in planned.probes if store.probe_values(planned.run_id, p) is None]
+    return UserError(
+        f"{planned.run_id} was imported without its weights, and more is asked of them than is there",
+        where=store.run(planned.run_id).path,
+        found=f"missing: {', '.join(absent[:3]) or 'further epochs'}{', ...' if len(absent) > 3 else ''}",
+        hint="import an archive made with --checkpoints; --force trains it anew, in the place of what was imported",
+    )
 
 
 def left(job: Job) -> Job:

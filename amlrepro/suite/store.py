@@ -150,10 +150,11 @@ class Store:
 
     def missing(self, planned: PlannedRun) -> Missing:
         """What is still to be trained and evaluated of a planned run. Weights of a milestone all of whose results are
-        there are not missed (`amlris gc` removes them)."""
+        there are not missed (`amlris gc` removes them), and neither are those of an imported run."""
         epoch = self.status(planned.run_id).epoch
         weights = all(self._has_milestone(planned, f"epoch{e}") for e in planned.milestones)
         kept = epoch >= planned.until and weights and self.has_checkpoint(planned.run_id, "last")
+        kept = kept or self._results_suffice(planned)
         epochs = 0 if kept or planned.until == 0 else max(planned.until - epoch, 1)
         initial = planned.until == 0 and not weights
         evals = tuple(e for e in planned.evals if epochs or not self.eval_present(planned.run_id, e))
@@ -169,6 +170,19 @@ class Store:
         return bool(evals or probes) and (
             all(self.eval_present(planned.run_id, e) for e in evals)
             and all(self.probe_values(planned.run_id, p) is not None for p in probes)
+        )
+
+    def without_weights(self, run_id: str) -> bool:
+        """Whether a run was imported and its weights were not."""
+        return self.run(run_id).origin.exists() and not self.has_checkpoint(run_id, "last")
+
+    def _results_suffice(self, planned: PlannedRun) -> bool:
+        """Whether a run without its weights has everything that is asked of them."""
+        return (
+            self.without_weights(planned.run_id)
+            and self.status(planned.run_id).epoch >= planned.until
+            and all(self.eval_present(planned.run_id, e) for e in planned.evals)
+            and all(self.probe_values(planned.run_id, p) is not None for p in planned.probes if p.kind != "cost")
         )
 
     def _to_probe(self, run_id: str, probe: ProbeConfig, retrained: bool) -> bool:

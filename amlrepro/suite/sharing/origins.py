@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from amlrepro.errors import UserError
@@ -18,7 +17,6 @@ from amlrepro.suite.settings import load_settings, settings_path
 from amlrepro.suite.store import Store
 
 LABS = "labs"
-ORIGIN = "origin.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 NAME_RULE = "1 to 40 letters, digits, dots, hyphens and underscores, the first a letter or digit"
 
@@ -65,14 +63,9 @@ def require_laboratory(flag: str | None) -> str:
     return name
 
 
-def origin_path(run: RunDir) -> Path:
-    """The mark of an imported run."""
-    return run.path / ORIGIN
-
-
 def read_origin(run: RunDir) -> Origin | None:
     """Where a run comes from; None for one that was trained here. Raises `UserError` for a file that says nothing."""
-    path = origin_path(run)
+    path = run.origin
     if not path.exists():
         return None
     values: Any = read_json(path)
@@ -89,7 +82,7 @@ def write_origin(run: RunDir, origin: Origin) -> None:
         later = dict.fromkeys([*known.later, origin.archive])
         later.pop(known.archive, None)
         origin = replace(known, later=tuple(later))
-    write_json(origin_path(run), asdict(origin))
+    write_json(run.origin, asdict(origin))
 
 
 def laboratory_store(store: Store, name: str) -> Store:
