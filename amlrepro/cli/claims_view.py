@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from amlrepro.verdicts.verdict import ClaimsReport, PairResult, Verdict
 
 NOISES = 6  # groups of noise that are listed
+MANY = 1000  # seeds that are not counted any more
 
 
 def overview(report: ClaimsReport, everything: bool) -> list[RenderableType]:
@@ -38,13 +39,12 @@ def _table(verdicts: list[Verdict], report: ClaimsReport) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=False)
-    table.add_column("claim", overflow="fold")
-    table.add_column("statement", ratio=2)
+    table.add_column("claim")
     if not report.watermark:
         table.add_column("printed", justify="right", no_wrap=True)
-    table.add_column("ours (interval)", justify="right")
+    table.add_column("ours (interval)", justify="right", no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
-    table.add_column("verdict", ratio=1)
+    table.add_column("verdict")
     family = ""
     for verdict in verdicts:
         if verdict.claim.family != family:
@@ -58,7 +58,8 @@ def _table(verdicts: list[Verdict], report: ClaimsReport) -> Table:
 def _row(verdict: Verdict, watermark: bool, locked: bool) -> list[str]:
     printed = [] if watermark else ["-" if verdict.printed is None else number(verdict.printed)]
     label = _label(verdict) + ("\n[dim]exploratory[/dim]" if locked and verdict.exploratory else "")
-    return [verdict.claim.id, escape(verdict.claim.says), *printed, _ours(verdict), _seeds(verdict), label]
+    about = f"{escape(verdict.claim.id)}\n[dim]{escape(verdict.claim.says)}[/dim]"
+    return [about, *printed, _ours(verdict), _seeds(verdict), label]
 
 
 def _ours(verdict: Verdict) -> str:
@@ -80,7 +81,8 @@ def _label(verdict: Verdict) -> str:
     if verdict.label == INVALID and verdict.provisional:
         said += f"\n[dim]else {SHORT.get(verdict.provisional, verdict.provisional)}[/dim]"
     if verdict.outcome is not None and verdict.outcome.seeds is not None and verdict.label != INVALID:
-        said += f"\n[dim]{verdict.outcome.seeds} seeds would decide[/dim]"
+        seeds = verdict.outcome.seeds
+        said += f"\n[dim]{seeds if seeds < MANY else f'over {MANY}'} seeds would decide[/dim]"
     if verdict.label == TOO_EARLY:
         said += f"\n[dim]{verdict.seeds} of 3 seeds[/dim]"
     if verdict.label == UNKNOWN:
@@ -107,19 +109,17 @@ def _summary(report: ClaimsReport, everything: bool) -> Iterable[str]:
         missing = dict.fromkeys(e for v in report.verdicts if v.label == NOT_RUN for e in v.claim.experiments)
         yield f"[dim]Not run, and not listed (--all lists them): {absent} claims on {', '.join(missing)}.[/dim]"
     touched = [family for family in report.families if family.reached]
-    for family in touched:
-        how = "Holm" if family.method == "holm" else "Benjamini-Hochberg"
-        yield (
-            f"[dim]Family {escape(family.name)}: {family.size} claims by {how}, {family.reached} with data for a look, "
-            f"{family.decided} decided there.[/dim]"
-        )
+    if touched:
+        told = [f"{f.name} {f.decided} of {f.size}{' (Holm)' if f.method == 'holm' else ''}" for f in touched]
+        yield f"[dim]Decided in each family, not run ones counted: {escape('; '.join(told))}.[/dim]"
     yield from _rests_on(report)
 
 
 def _rests_on(report: ClaimsReport) -> Iterable[str]:
     if report.noise:
-        listed = [f"{g.metric} {g.where} {g.noise.sigma:.3g} (nu {g.noise.nu})" for g in report.noise[:NOISES]]
-        more = f", and {len(report.noise) - NOISES} more" if len(report.noise) > NOISES else ""
+        known = sorted(report.noise, key=lambda group: -group.noise.nu)
+        listed = [f"{g.metric} {g.where} {g.noise.sigma:.3g} (nu {g.noise.nu})" for g in known[:NOISES]]
+        more = f", and {len(known) - NOISES} more" if len(known) > NOISES else ""
         yield f"[dim]Noise between seeds: {escape('; '.join(listed))}{more}.[/dim]"
     else:
         yield "[dim]Noise between seeds: unknown, no recipe has two seeds.[/dim]"
