@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from amlrepro.verdicts.labels import CONTRADICTED, HERE, INVALID, NOT_RUN, REPRODUCED, TOO_EARLY, UNKNOWN, Label
+from amlrepro.verdicts.labels import (
+    CONTRADICTED,
+    HERE,
+    INVALID,
+    NOT_RUN,
+    REPRODUCED,
+    TOO_EARLY,
+    UNDECIDABLE,
+    UNKNOWN,
+    Label,
+)
 from amlrepro.verdicts.wording import SHORT, interval, number
 
 if TYPE_CHECKING:
@@ -82,7 +92,9 @@ def _label(verdict: Verdict) -> str:
         said += f"\n[dim]else {SHORT.get(verdict.provisional, verdict.provisional)}[/dim]"
     if verdict.outcome is not None and verdict.outcome.seeds is not None and verdict.label != INVALID:
         seeds = verdict.outcome.seeds
-        said += f"\n[dim]{seeds if seeds < MANY else f'over {MANY}'} seeds would decide[/dim]"
+        shown = str(seeds) if seeds < MANY else f"over {MANY}"
+        enough = verdict.label != UNDECIDABLE
+        said += f"\n[dim]{f'{shown} seeds would decide' if enough else f'would take {shown} seeds'}[/dim]"
     if verdict.label == TOO_EARLY:
         said += f"\n[dim]{verdict.seeds} of 3 seeds[/dim]"
     if verdict.label == UNKNOWN:
