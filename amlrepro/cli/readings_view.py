@@ -13,16 +13,17 @@ MARKS = {"nearest": "bold", "not told apart": "", "farther": "dim", "not measure
 
 
 def ranking_table(report: ReadingsReport, width: int) -> Table:
-    """All readings, nearest first. At 80 columns without the distances within single tables."""
+    """All readings, nearest first; nearest: in how many draws; apart: whether noise leaves it farther than the first.
+    At 80 columns without the distances within single tables."""
     wide = width >= WIDE
-    table = _table("rank", "reading")
-    table.columns[1].overflow = "fold"
-    for name in ("distance", "95 % interval", "nearest in"):
+    table = _table("#", "reading")
+    table.columns[1].no_wrap = True
+    for name in ("distance", "95 %", "nearest"):
         table.add_column(name, justify="right", no_wrap=True)
     if wide:
         for group in report.groups:
             table.add_column(SHORT.get(group, group), justify="right", no_wrap=True)
-    table.add_column("from the nearest")
+    table.add_column("apart")
     for number, reading in enumerate(report.readings, start=1):
         table.add_row(*_row(number, reading, report, wide), style=MARKS[reading.label])
     return table
@@ -31,12 +32,12 @@ def ranking_table(report: ReadingsReport, width: int) -> Table:
 def _row(number: int, reading: ReadingResult, report: ReadingsReport, wide: bool) -> list[str]:
     if reading.distance is None or reading.groups is None:
         blank = ["-"] * (2 + (len(report.groups) if wide else 0))
-        return ["-", reading.title, "-", *blank, f"not measured: {reading.reason}"]
+        return ["-", reading.name, "-", *blank, "-"]
     groups = [f"{reading.groups[group]:.1f}" for group in report.groups] if wide else []
     interval = f"{reading.low:.2f} - {reading.high:.2f}"
     share = f"{100 * (reading.nearest or 0):.0f} %"
-    label = {"nearest": "", "not told apart": "not told apart", "farther": "farther"}.get(reading.label, reading.label)
-    return [str(number), reading.title, f"{reading.distance:.2f}", interval, share, *groups, label]
+    apart = {"not told apart": "no", "farther": "yes"}.get(reading.label, "")
+    return [str(number), reading.name, f"{reading.distance:.2f}", interval, share, *groups, apart]
 
 
 def statistics_table(report: ReadingsReport, width: int) -> Table:
@@ -70,5 +71,5 @@ def _number(value: float) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in columns:
-        table.add_column(name, justify="right" if name == "rank" else "left")
+        table.add_column(name, justify="right" if name == "#" else "left")
     return table

@@ -27,8 +27,10 @@ class ProfileSpec(Strict):
     keys when a data root is given to a profile that would do without. models, presets: keys for single models and
     presets (a preset's keys come after the preset itself); model_presets: for a preset inside one model. seeds: used
     unless the command names others. scale: by configuration key, what rows' `scaled` values are multiplied by (the
-    demo's D_a is smaller than the paper's). resolution: at which evaluations are scored, the model's own by default.
-    watermark: what is said on every result that is no evidence about the paper; real_watermark: the same on real data.
+    demo's D_a is smaller than the paper's); of probes their `probe.steps`; `readings.epoch`: the epoch that stands for
+    the paper's first where readings are told apart. resolution: at which evaluations are scored, the model's own by
+    default. watermark: what is said on every result that is no evidence about the paper; real_watermark: the same on
+    real data.
     """
 
     id: str

@@ -66,10 +66,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All readings, presets first, and the departures that were left out."""
+    """All readings, presets first, and the departures that were left out. epoch: that stands for the paper's first, in
+    which a small profile has hardly any updates."""
 
     readings: tuple[Reading, ...]
     left_out: tuple[LeftOut, ...]
+    epoch: int = 1
 
     def pick(self, names: Sequence[str], where: str = "--readings") -> tuple[Reading, ...]:
         """The named readings in the catalogue's order, all where none is named; raises `UserError` with the nearest."""
@@ -103,7 +105,7 @@ def catalogue(profile: ProfileSpec) -> Catalogue:
         else:
             seen[recipe] = reading.name
             kept.append(reading)
-    return Catalogue(tuple(kept), tuple(left_out))
+    return Catalogue(tuple(kept), tuple(left_out), round(profile.scale.get("readings.epoch", 1)))
 
 
 def _candidates() -> list[Reading]:
@@ -142,7 +144,9 @@ def readings_experiment(
     are a function of its seed, whatever its method. After epoch 1 each is measured on its own run. Columns are the
     statistics of Tables 7, 12, 13 and 14 by the field that gives them.
     """
-    blocks = [_initial(readings)] if initial_only else [_initial(readings), _first(readings), _plain()]
+    blocks = [_initial(readings)]
+    if not initial_only:
+        blocks += [_first(readings, everything.epoch), _plain(everything.epoch)]
     values = {
         "id": id_,
         "title": "The target, a run of its own" if id_ == TARGET else "Readings of the method",
@@ -158,7 +162,8 @@ def _comment(everything: Catalogue, readings: Sequence[Reading], initial_only: b
     """What is measured, and which departures are no readings, and why."""
     total, title = len(everything.readings), get_spec(MODEL).title
     which = f"{len(readings)} of {total} readings" if len(readings) < total else f"All {total} readings"
-    when = "before training" if initial_only else f"before training and after epoch 1, beside {title} without masks"
+    after = f"after epoch {everything.epoch}, beside {title} without masks"
+    when = "before training" if initial_only else f"before training and {after}"
     lines = [f"{which} (presets and single-axis departures between them), measured {when}."]
     if len(readings) == total and everything.left_out:
         gone = "; ".join(f"{each.name}, {each.reason}" for each in everything.left_out)
@@ -177,25 +182,25 @@ def _initial(readings: Sequence[Reading]) -> dict[str, Any]:
     return _block(INITIAL, "Before training", readings, rows, (*SIMILARITY, *COVERAGE))
 
 
-def _first(readings: Sequence[Reading]) -> dict[str, Any]:
-    """Statistics after epoch 1. Validation only chooses `best`, which nothing here reads: runs that no other
+def _first(readings: Sequence[Reading], epoch: int) -> dict[str, Any]:
+    """Statistics after the first epoch. Validation only chooses `best`, which nothing here reads: runs that no other
     experiment goes on with do without."""
     rows = {}
     for reading in readings:
-        row = reading.row(checkpoint="epoch1")
+        row = reading.row(checkpoint=f"epoch{epoch}")
         if reading.changes:
             row["set"] = {**row["set"], "exec.validate_at": []}
         rows[reading.name] = row
-    return _block(FIRST, "After epoch 1", readings, rows, (*METRICS, *SIMILARITY, *COVERAGE, "loss"))
+    return _block(FIRST, f"After epoch {epoch}", readings, rows, (*METRICS, *SIMILARITY, *COVERAGE, "loss"))
 
 
-def _plain() -> dict[str, Any]:
-    row = {"model": MODEL, "preset": PLAIN, "train": TRAIN, "checkpoint": "epoch1"}
+def _plain(epoch: int) -> dict[str, Any]:
+    row = {"model": MODEL, "preset": PLAIN, "train": TRAIN, "checkpoint": f"epoch{epoch}"}
     names = (*METRICS, "loss")
     layout = {"rows": {PLAIN: get_spec(MODEL).title}, "columns": {name: _column(name) for name in names}}
     return {
         "id": PLAIN,
-        "title": "Without masks, after epoch 1",
+        "title": f"Without masks, after epoch {epoch}",
         "layout": layout,
         "rows": {PLAIN: row},
         "columns": _sources(names),

@@ -105,3 +105,4 @@ def test_numbers_have_the_profiles_size() -> None:
     assert configs["inferred"].pmme.dim == 64
     assert configs["inferred:da=1024"].pmme.dim == configs["released:projection=gaussian"].pmme.dim == 32
     assert len({config.recipe_id for config in configs.values()}) == len(found.readings)
+    assert {run.until for run in plan.runs.values()} == {5}

@@ -126,9 +126,9 @@ def test_the_file_of_distances() -> None:
     rules = load_distances()
     terms = {term.name: term for term in rules.terms(("epoch0", "epoch1"))}
     assert len(terms) == 5 + 2 * 4 + 2 * 4 + 5 + 2
-    assert terms["table12/mean"].printed(rules.floor) == pytest.approx(math.log(0.7542 / 0.2458))
-    assert terms["table13_ep0/blanked/tau040"].printed(rules.floor) == pytest.approx(math.log(0.0259 / 0.9741))
-    assert terms["table7/oiou"].printed(rules.floor) == pytest.approx(math.log(24.85 / 75.15))
+    assert terms["table12/mean"].printed(rules.floor) == pytest.approx(math.log(0.7547 / 0.2463))
+    assert terms["table13_ep0/blanked/tau040"].printed(rules.floor) == pytest.approx(math.log(0.0264 / 0.9746))
+    assert terms["table7/oiou"].printed(rules.floor) == pytest.approx(math.log(0.249 / 0.752))
     assert terms["table7/oiou_gain"].printed(rules.floor) == pytest.approx(24.85 - 20.24)
     assert terms["table14/loss_gain"].printed(rules.floor) == pytest.approx(math.log(0.2903 / 0.3114))
     assert terms["table13_ep0/coverage/tau020"].cell == ("epoch0", "coverage_tau020")
@@ -138,9 +138,12 @@ def test_the_file_of_distances() -> None:
     assert len(rules.reference_terms()) == 5
 
 
-def test_shares_below_the_last_printed_digit_count_as_it() -> None:
+def test_single_patches_do_not_weigh_much() -> None:
+    """Nothing against one patch of 1,476 is ln(0.00118 / 0.0005) = 0.86, though a logarithm would be infinite."""
     term = next(t for t in load_distances().terms(("epoch1",)) if t.name == "table12/lt_020")
-    assert term.transformed(0.0, None, 1e-4) == pytest.approx(math.log(1e-4 / (1 - 1e-4)))
+    none, one = (float(term.transformed(share, None, 5e-4)) for share in (0.0, 1 / 1476))
+    assert one - none == pytest.approx(0.857, abs=2e-3)
+    assert term.transformed(1.0, None, 5e-4) == pytest.approx(-none)
     assert term.clipped(0.0, 1e-4)
     assert term.clipped(1.0, 1e-4)
     assert not term.clipped(0.004, 1e-4)

@@ -25,8 +25,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 def _logit(values: Floats, floor: float) -> Floats:
-    shares = np.clip(values, floor, 1 - floor)
-    return np.asarray(np.log(shares / (1 - shares)))
+    return np.asarray(np.log((values + floor) / (1 - values + floor)))
 
 
 TRANSFORMS: dict[Transform, Callable[[Floats, float], Floats]] = {
@@ -119,7 +118,7 @@ class Term:
         return out if less is None else out - change(np.asarray(less, dtype=np.float64), floor)
 
     def clipped(self, value: float, floor: float) -> bool:
-        """Whether a value in the unit of the cell lies where the transformation cuts it off."""
+        """Whether a value in the unit of the cell lies where the transformation flattens it."""
         unit = {"logit": 1.0, "logit_percent": 100.0}.get(self.statistic.transform)
         if unit is None:
             return self.statistic.transform == "log" and value <= floor

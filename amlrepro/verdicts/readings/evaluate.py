@@ -57,6 +57,7 @@ def evaluate_readings(
             target=target or PRINTED,
             target_seed=aim.seed if aim else None,
             initial_only=initial_only,
+            epoch=all_.epoch,
             complete=_complete(plan, all_, there, target, initial_only),
             seeds=seeds,
             readings=tuple(results),

@@ -41,7 +41,8 @@ class Ranking:
     distance [R]; variant [R]: the variant that fits it better; by_group [R, G]: root mean square of the deviations of a
     group in that variant; by_variant [R, V]. low, high [R]: 95 % interval over the draws; best [R]: share of the draws
     in which it is nearest, ties shared. apart [R]: farther than the nearest beyond noise, all comparisons together at
-    5 %. seed_spread [K]: pooled standard deviation between seeds; degrees: its smallest degrees of freedom.
+    5 %. seed_spread [K]: pooled standard deviation between seeds; degrees: its largest degrees of freedom, those of
+    terms that no reading has at the floor.
     """
 
     distance: Floats
@@ -121,7 +122,7 @@ def rank(
         best=_shares(drawn),
         apart=_apart(drawn, by_variant.min(-1)),
         seed_spread=np.sqrt((residuals**2).sum(0)),
-        degrees=_fewest(degrees),
+        degrees=int(degrees.max(initial=0)),
     )
 
 
@@ -140,24 +141,22 @@ def _residuals(values: Floats, means: Floats, at_floor: Bools | None) -> tuple[F
     return flat / np.sqrt(np.maximum(free, 1)), free
 
 
-def _fewest(degrees: npt.NDArray[np.int64]) -> int:
-    """The smallest degrees of freedom of a term whose spread is known at all; 0 where there is none."""
-    return int(min((d for d in degrees if d > 0), default=0))
-
-
 def _seed_noise(
     residuals: Floats, degrees: npt.NDArray[np.int64], shape: tuple[int, int], random: np.random.Generator
 ) -> Floats:
-    """Draws [*shape, K] with the pooled covariance between seeds, as a multivariate t: that covariance is itself known
-    with few degrees of freedom, so each draw has a width of its own. 0 where there is one seed everywhere."""
-    few = _fewest(degrees)
-    if few == 0:
-        return np.zeros((*shape, residuals.shape[1]))
+    """Draws [*shape, K] with the pooled covariance between seeds. That is itself known with few degrees of freedom, so
+    each draw has a width of its own, as Student's t has: one chance for all terms, for each by its degrees. 0 where
+    there is one seed everywhere."""
+    from scipy.stats import chi2
+
     size, direction = np.linalg.eigh(residuals.T @ residuals)
     root = (direction * np.sqrt(np.maximum(size, 0))).T
     normal = random.standard_normal((*shape, len(root))) @ root
-    widths = np.sqrt(few / random.chisquare(few, size=shape[0]))
-    return np.asarray(normal * widths[:, None, None])
+    chance = random.random(shape[0])
+    widths = np.zeros((shape[0], len(degrees)))
+    for few in {int(d) for d in degrees if d > 0}:
+        widths[:, degrees == few] = np.sqrt(few / chi2.ppf(chance, few))[:, None]
+    return np.asarray(normal * widths[:, None, :])
 
 
 def _by_group(z: Floats, chosen: npt.NDArray[np.intp], scale: Scale) -> Floats:

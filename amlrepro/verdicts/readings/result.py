@@ -57,11 +57,12 @@ class ReadingResult:
 @dataclass(frozen=True)
 class ReadingsReport:
     """The ranking. target: `printed`, or the reading whose run (target_seed) stands in for the paper: a known answer.
-    initial_only: measured before training alone. complete: every reading, two seeds or more, epoch 1, the paper's
-    profile and the printed numbers: only then does the result say anything of the paper. readings: nearest first, those
-    not measured last. fit: whether the nearest explains the target. reference: distance of the model without masks from
-    its own printed numbers. degrees: of freedom of the spread between seeds; sampled: whether the noise of the pairs is
-    in the intervals. text: sentences for people.
+    initial_only: measured before training alone. epoch: that stands for the paper's first. complete: every reading, two
+    seeds or more, epoch 1, the paper's profile and the printed numbers: only then does the result say anything of the
+    paper. readings: nearest first, those not measured last. fit: whether the nearest explains the target. reference:
+    distance of the model without masks from its own printed numbers. degrees: of freedom of the spread between seeds
+    (of statistics that no reading has at the floor); sampled: whether the noise of the pairs is in the intervals. text:
+    sentences for people.
     """
 
     profile: str
@@ -69,6 +70,7 @@ class ReadingsReport:
     target: str
     target_seed: int | None
     initial_only: bool
+    epoch: int
     complete: bool
     seeds: tuple[int, ...]
     readings: tuple[ReadingResult, ...]

@@ -26,7 +26,7 @@ def sentences(report: ReadingsReport, rules: Distances) -> ReadingsReport:
 def _nearest(report: ReadingsReport) -> str:
     first = report.ranked[0]
     what = "the printed numbers" if report.target == "printed" else f"the target, a run of {report.target}"
-    when = "before training" if report.initial_only else "before training and after epoch 1"
+    when = "before training" if report.initial_only else f"before training and after epoch {report.epoch}"
     same = f", which is the same measurement as {_names(first.same_as)}" if first.same_as else ""
     found = ""
     if report.target != "printed":
@@ -35,7 +35,7 @@ def _nearest(report: ReadingsReport) -> str:
         right = first.name == report.target or report.target in first.same_as
         found = " The known answer is found." if right else f" The known answer is {report.target}: rank {place}."
     return (
-        f"Of {len(report.ranked)} readings measured {when}, {first.title} is nearest to {what}: distance "
+        f"Of {len(report.ranked)} readings measured {when}, {first.name} is nearest to {what}: distance "
         f"{first.distance:.2f} ({first.low:.2f} to {first.high:.2f}){same}.{found}"
     )
 
@@ -73,7 +73,7 @@ def _reference(distance: float, rules: Distances) -> str:
 
 def _noise(report: ReadingsReport) -> str:
     if report.degrees:
-        seeds = f"spread between seeds pooled over readings ({report.degrees} degrees of freedom)"
+        seeds = f"spread between seeds pooled over readings (up to {report.degrees} degrees of freedom)"
     else:
         seeds = "no spread between seeds, which takes two seeds"
     pairs = "the choice of the evaluated pairs" if report.sampled else "not the choice of the evaluated pairs"
@@ -94,7 +94,7 @@ def _missing(report: ReadingsReport) -> list[str]:
 def _worth(report: ReadingsReport) -> str:
     """What the ranking does not say."""
     if report.watermark:
-        return f"{report.watermark[0].upper()}{report.watermark[1:]}: this tests the procedure on a known answer."
+        return f"{report.watermark[0].upper()}{report.watermark[1:]}. A known answer tests the procedure."
     if report.complete:
         return "The answer may be a reading that is not among these: two axes at once, or none of them."
     if report.target != "printed":
@@ -120,7 +120,7 @@ def preset_note(report: ReadingsReport | None, preset: str) -> str:
         then = f", {rivals} others cannot be told apart from it" if rivals else ", farther ones beyond noise"
     else:
         apart = "farther than" if found.label == "farther" else "not told apart from"
-        then = f", {apart} {first.title} ({first.distance:.2f})"
+        then = f", {apart} {first.name} ({first.distance:.2f})"
     return f"{place}{distance}{then}{_explains(report)}."
 
 
