@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from amlrepro.aml.presets import READINGS
 from amlrepro.suite.plan import Plan
@@ -13,7 +13,7 @@ from amlrepro.verdicts.arms import Arm, Arms
 from amlrepro.verdicts.best import BestTest
 from amlrepro.verdicts.bootstrap import Secondary, generalises
 from amlrepro.verdicts.claims import Claim, direction, load_claims, printed_effect
-from amlrepro.verdicts.families import LOOKS, adjusted, granted, looks_at, method_of
+from amlrepro.verdicts.families import looks_at
 from amlrepro.verdicts.gates import why_invalid
 from amlrepro.verdicts.harness import Harness, read_harness
 from amlrepro.verdicts.labels import (
@@ -27,15 +27,14 @@ from amlrepro.verdicts.labels import (
     UNKNOWN,
     AllTest,
     ClaimTest,
-    EffectTest,
-    EquivalenceTest,
     Label,
     Outcome,
 )
 from amlrepro.verdicts.lock import Lock, read_lock, why_exploratory
-from amlrepro.verdicts.noise import Difference, Noise, compare, welch
+from amlrepro.verdicts.looks import Looks, Ready, seeds_there
+from amlrepro.verdicts.noise import welch
 from amlrepro.verdicts.power import PRIOR_SIGMA, seeds_needed
-from amlrepro.verdicts.verdict import ClaimsReport, FamilyState, PairResult, Verdict
+from amlrepro.verdicts.verdict import ClaimsReport, PairResult, Verdict
 from amlrepro.verdicts.wording import sentence
 
 BOTH = ("inferred", "released")  # readings that must fail before a claim counts as contradicted
@@ -84,99 +83,6 @@ def evaluate_claims(
         profile=plan.profile,
         seeds=plan.seeds,
     )
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A claim's test at one look."""
-
-    test: ClaimTest
-    differences: tuple[Difference, ...]
-    noises: tuple[Noise, ...]
-
-
-class Looks:
-    """Every claim of the file at every look it has reached, with the level that its family grants it there."""
-
-    def __init__(self, arms: Arms, plan: Plan, claims: Sequence[Claim]) -> None:
-        self._arms, self._plan = arms, plan
-        self.ready: dict[tuple[str, int], _Ready] = {}
-        self.levels: dict[tuple[str, int], tuple[float, float]] = {}  # level, adjusted p
-        for claim in claims:
-            for look in looks_at(seeds_there(arms, claim) or 0) if not self.why_not(claim) else ():
-                found = self._at(claim, look)
-                if found:
-                    self.ready[claim.id, look] = found
-        self.families = tuple(self._family(name, claims) for name in dict.fromkeys(c.family for c in claims))
-
-    def why_not(self, claim: Claim) -> str | None:
-        """Why a claim has no arms to compare; None where it has."""
-        for pair in claim.pairs:
-            for ref in pair.refs:
-                if not self._arms.has(ref):
-                    return f"{ref.experiment} is not in the plan"
-                arm = self._arms.arm(ref)
-                if arm.constant is not None and self._plan.watermark:
-                    return f"{ref.row} is cited: what the paper prints is never set beside small models"
-                if arm.constant is None and not arm.seeds:
-                    return f"{ref}: {arm.result.reason or 'no number'}"
-        return None
-
-    def pairs(self, claim: Claim) -> list[tuple[Arm, Arm]]:
-        """The arms of each pair."""
-        return [(self._arms.arm(first), self._arms.arm(second)) for first, second in (p.refs for p in claim.pairs)]
-
-    def noises(self, claim: Claim, look: int) -> tuple[Noise, ...]:
-        """The noise of each pair at a look."""
-        return tuple(self._arms.noise(pair, look) for pair in self.pairs(claim))
-
-    def _at(self, claim: Claim, look: int) -> _Ready | None:
-        noises = self.noises(claim, look)
-        if not all(noise.known for noise in noises):
-            return None
-        differences = tuple(
-            compare(
-                first.first(look),
-                second.first(look) if second.constant is None else second.constant,
-                noise,
-                direction(first.ref),
-            )
-            for (first, second), noise in zip(self.pairs(claim), noises, strict=True)
-        )
-        return _Ready(self.test_of(claim, differences), differences, noises)
-
-    def test_of(self, claim: Claim, differences: tuple[Difference, ...]) -> ClaimTest:
-        """The test of a claim on the differences of its pairs."""
-        if claim.kind == "equivalence":
-            return EquivalenceTest(differences[0], claim.margin or 0.0)
-        if claim.kind == "best_of":
-            return BestTest(differences)
-        if claim.kind == "all_splits":
-            return AllTest(differences)
-        comparable = claim.size and not self._plan.watermark
-        return EffectTest(differences[0], printed_effect(claim.pairs[0]) if comparable else None)
-
-    def _family(self, name: str, claims: Sequence[Claim]) -> FamilyState:
-        members = [claim for claim in claims if claim.family == name]
-        method = method_of(name)
-        decided: set[str] = set()
-        for look in LOOKS:
-            found = [self.ready.get((claim.id, look)) for claim in members]
-            values = [ready.test.p if ready else 1.0 for ready in found]
-            for claim, p, level, whole in zip(
-                members, values, granted(values, method), adjusted(values, method), strict=True
-            ):
-                self.levels[claim.id, look] = level, whole
-                if p <= level:
-                    decided.add(claim.id)
-        reached = sum(any((claim.id, look) in self.ready for look in LOOKS) for claim in members)
-        return FamilyState(name, method, len(members), reached, len(decided))
-
-
-def seeds_there(arms: Arms, claim: Claim) -> int | None:
-    """Seeds an arm that a claim has: those of its arm with fewest. None where all its arms are constants."""
-    counts = [len(arm.seeds) for pair in claim.pairs for arm in map(arms.arm, pair.refs) if arm.constant is None]
-    return min(counts, default=None)
 
 
 def _verdict(
@@ -232,7 +138,7 @@ def _verdict(
 def _pair_results(
     claim: Claim,
     pairs: Sequence[tuple[Arm, Arm]],
-    ready: _Ready,
+    ready: Ready,
     outcome: Outcome,
     printed: Sequence[float | None],
     look: int,
@@ -242,6 +148,7 @@ def _pair_results(
         limits = ready.test.intervals(outcome.level)
     else:
         limits = [difference.interval(outcome.level) for difference in ready.differences]
+        limits[_leading(ready.test)] = outcome.low, outcome.high  # what decided: of a failed split, a corrected one
     out = []
     for (first, second), difference, (low, high), effect in zip(pairs, ready.differences, limits, printed, strict=True):
         sides = first.first(look), second.first(look)

@@ -196,15 +196,19 @@ class AllTest:
             return Outcome(DIRECTION, low, high, level)
         corrected = level / len(self.differences)
         if any(d.interval(corrected)[1] < 0 for d in self.differences):
-            return Outcome(WRONG_SIGN, *weakest.interval(corrected), level)
+            return Outcome(WRONG_SIGN, *weakest.interval(corrected), level)  # of the pair that fails most clearly
         open_ = [d for d in self.differences if d.interval(level)[0] <= 0]
         seeds, label = worst_left(open_, level)
         return Outcome(label, low, high, level, seeds=seeds)
 
     @property
     def weakest(self) -> int:
-        """Which pair has the smallest t."""
-        return min(range(len(self.differences)), key=lambda k: self.differences[k].t)
+        """Which pair is furthest from being passed, and first to be contradicted: the largest P(T > t)."""
+        return max(range(len(self.differences)), key=lambda k: self._tail(self.differences[k]))
+
+    @staticmethod
+    def _tail(difference: Difference) -> float:
+        return upper_tail(difference.t, difference.nu)
 
 
 def label_effect(difference: Difference, printed: float | None, level: float = LEVEL) -> Outcome:

@@ -19,7 +19,7 @@ from amlrepro.suite.snapshot import Snapshot
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.arms import Arms
 from amlrepro.verdicts.claims import Claim, load_claims
-from amlrepro.verdicts.evaluate import Looks, about_aml, seeds_there
+from amlrepro.verdicts.evaluate import about_aml
 from amlrepro.verdicts.families import LOOK_LEVEL, adjusted, granted, looks_at, method_of
 from amlrepro.verdicts.gates import why_invalid
 from amlrepro.verdicts.harness import Harness, read_harness
@@ -38,6 +38,7 @@ from amlrepro.verdicts.labels import (
     Outcome,
 )
 from amlrepro.verdicts.laboratories import Merged, merge_laboratories
+from amlrepro.verdicts.looks import Looks, seeds_there
 
 OWN = "own runs"
 PlanOf = Callable[[Store], Plan]

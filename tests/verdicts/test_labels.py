@@ -143,3 +143,12 @@ def test_the_best_is_no_argmax() -> None:
 
 def test_nothing_is_ever_called_confirmed() -> None:
     assert not any("confirm" in label for label in get_args(Label))
+
+
+def test_a_failed_split_is_shown_with_the_interval_that_failed_it() -> None:
+    """-1.3 with nu 4 at 5 % / 2: half width 3.4954 * 0.3674 = 1.2843. The other pair has the smaller t, and more doubt:
+    t -3.4 with nu 2 (P(T > t) 0.962) against -3.54 with nu 4."""
+    test = AllTest((effect(-0.35 * 3.6, 0.42866, 2), effect(-1.3)))
+    assert test.weakest == 1
+    found = test.at(0.05)
+    assert (found.low, found.high) == pytest.approx((-1.3 - 1.2843, -1.3 + 1.2843), abs=1e-3)
