@@ -9,6 +9,7 @@ import typer
 
 from amlrepro.cli.ablate import ablate
 from amlrepro.cli.arguments import join_lists
+from amlrepro.cli.audit import audit
 from amlrepro.cli.bench import bench
 from amlrepro.cli.cancel import cancel
 from amlrepro.cli.claims import claims
@@ -54,6 +55,7 @@ for _command in (
     report,
     claims,
     readings,
+    audit,
     export,
     import_log,
     robustness,

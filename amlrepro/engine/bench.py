@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
-from amlrepro.aml.strategies import build_strategy
+from amlrepro.aml.strategies import Strategy, build_strategy
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
 from amlrepro.data.tokens import SPECIAL, Tokenizer
 from amlrepro.engine.optim import build_optimizer, clip_gradients
+from amlrepro.models.contract import RISModel
 from amlrepro.models.registry import get_spec, load_object
 
 
@@ -34,12 +35,18 @@ def synthetic_batch(config: RunConfig, vocab_size: int, device: str, update: int
     return Batch(image, ids * mask, mask, target, torch.arange(batch) + update * batch, update).to(device)
 
 
-def step_function(config: RunConfig, vocab_size: int, device: str) -> Callable[[], None]:
-    """One optimiser step of the configuration's own model, strategy and optimiser, as a call without arguments."""
+def build_step(config: RunConfig, vocab_size: int, device: str) -> tuple[RISModel, Strategy]:
+    """The configuration's own model with fresh weights, and its strategy, in training mode."""
     torch.manual_seed(config.seed)
-    model = load_object(get_spec(config.model.name).build)(config, vocab_size).to(device).train()
+    model: RISModel = load_object(get_spec(config.model.name).build)(config, vocab_size).to(device).train()
     words = [f"word{number}" for number in range(vocab_size - len(SPECIAL))]
     strategy = build_strategy(config, model, Tokenizer("words", [*SPECIAL, *words])).to(device).train()
+    return model, strategy
+
+
+def step_function(config: RunConfig, vocab_size: int, device: str) -> Callable[[], None]:
+    """One optimiser step of the configuration's own model, strategy and optimiser, as a call without arguments."""
+    model, strategy = build_step(config, vocab_size, device)
     optimizer = build_optimizer(model, strategy, config.train)
     batch = synthetic_batch(config, vocab_size, device)
     autocast = torch.autocast("cuda", dtype=torch.bfloat16, enabled=device == "cuda")

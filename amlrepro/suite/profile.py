@@ -108,9 +108,13 @@ def resolve(
 
 def bench_configs(name: str) -> dict[str, RunConfig]:
     """CARIS without and with AML at a profile's sizes, fresh weights: what `amlris bench` times against each other."""
+    return step_configs(name, {"CARIS": "baseline", "CARIS+AML": "inferred"})
+
+
+def step_configs(name: str, sides: Mapping[str, str]) -> dict[str, RunConfig]:
+    """CARIS by several presets (title -> preset) at a profile's sizes with fresh weights, to compare their steps."""
     profile = load_profile(name)
     fresh = {"init.vision": "scratch", "init.text": "scratch"}
-    sides = {"CARIS": "baseline", "CARIS+AML": "inferred"}
     return {side: resolve(profile, "caris", preset, "refcoco", overrides=fresh) for side, preset in sides.items()}
 
 

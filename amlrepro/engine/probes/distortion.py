@@ -24,6 +24,7 @@ from amlrepro.data.loader import EvaluationData
 from amlrepro.engine.evaluate import Watch
 from amlrepro.engine.probes.subject import PAIRS, Subject, build_meter, draw_pairs, encode, open_split
 from amlrepro.metrics.jl import SIGMA, jl_bound
+from amlrepro.sections import PMMEConfig
 
 WIDTH = 1e-4  # of a histogram's bin: percentiles are exact to this
 BINS = 100_000  # larger errors all fall into the last bin, and a percentile there is the maximum
@@ -87,7 +88,7 @@ def measure_features(
     subject: Subject, meter: ForwardOnly, data: EvaluationData, watch: Watch | None = None
 ) -> dict[str, float | None]:
     """The same for the samples of `data`, with the projection of `meter`."""
-    tally: _Tally | None = None
+    tally: Tally | None = None
     done = 0
     for batch in data.batches():
         encoded, ids = encode(subject, batch)
@@ -99,7 +100,7 @@ def measure_features(
         projected = meter.pmme.projection(vision, text)
         if tally is None:
             tokens = text.shape[1] if meter.settings.tokens == "all" else int(selected.sum(1).max())
-            tally = _Tally(meter, vision.shape[1], tokens, equal=vision.shape[-1] == text.shape[-1])
+            tally = Tally(meter.settings, vision.shape[1], tokens, equal=vision.shape[-1] == text.shape[-1])
         for row in range(len(vision)):
             kept = selected[row]
             tally.add((vision[row], text[row][kept]), (projected[0][row], projected[1][row][kept]))
@@ -110,15 +111,15 @@ def measure_features(
     return tally.values()
 
 
-class _Tally:
-    """Errors of all samples so far."""
+class Tally:
+    """Errors of all samples so far. settings: of the projection; equal: whether vision and text have one width."""
 
-    def __init__(self, meter: ForwardOnly, patches: int, tokens: int, equal: bool) -> None:
-        gaussian = meter.settings.projection == "gaussian"
+    def __init__(self, settings: PMMEConfig, patches: int, tokens: int, equal: bool) -> None:
+        gaussian = settings.projection == "gaussian"
         self.sizes: dict[str, float | None] = {"patches": patches, "tokens": tokens}
         if gaussian:
-            self.sizes |= {"dim": meter.settings.dim, "sigma": SIGMA}
-            self.sizes["bound"] = jl_bound(meter.settings.dim, patches, tokens)
+            self.sizes |= {"dim": settings.dim, "sigma": SIGMA}
+            self.sizes["bound"] = jl_bound(settings.dim, patches, tokens)
         bound = self.sizes.get("bound") or 0.0
         self.gaussian, self.equal = gaussian, equal
         self.spreads = {name: Spread(bound) for name in ("vision", "text", "both", "norm", "cross", "cross_error")}
