@@ -132,9 +132,9 @@ def _show(
     console.print("audit of AMLRIS (ICLR 2026) | arithmetic on its printed numbers | no runs", markup=False)
     if checks or verdict or experiment:
         chosen = report.select(checks or (), verdict, experiment)
-        parts = in_full(chosen, bool(checks), console.width)
+        parts = in_full(chosen, bool(checks))
     else:
-        parts = overview(report, console.width)
+        parts = overview(report)
     for part in parts:
         console.print(part)
     for note in notes:

@@ -15,11 +15,10 @@ from amlrepro.verdicts.audit.differences import Difference
 from amlrepro.verdicts.audit.method import Method, Reading
 
 STYLES = {"contradictory": "bold red", "off_by": "yellow", "unclear": "cyan", "consistent": "green"}
-WIDE = 110
 MANY = 6  # so many checks are shown as a table
 
 
-def overview(report: AuditReport, width: int) -> list[RenderableType]:
+def overview(report: AuditReport) -> list[RenderableType]:
     """Everything: summary, what matters most, all checks in short, the released code, the method measured."""
     out: list[RenderableType] = [Text(), _summary(report), Text()]
     out += [Text("What matters most", style="bold"), Text(), *_matters(report.matters), Text()]
@@ -37,7 +36,7 @@ def overview(report: AuditReport, width: int) -> list[RenderableType]:
     return out
 
 
-def in_full(findings: Sequence[Finding], named: bool, width: int) -> list[RenderableType]:
+def in_full(findings: Sequence[Finding], named: bool) -> list[RenderableType]:
     """Some checks: each with all that is known of it; many as a table of what is printed and what is recomputed."""
     if not findings:
         return [Text("no check fits", style="yellow")]
