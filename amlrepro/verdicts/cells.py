@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.arms import Arm, Arms
+from amlrepro.verdicts.budget import BudgetPlan
 from amlrepro.verdicts.claims import CellRef, load_claims
 from amlrepro.verdicts.evaluate import evaluate_claims
 from amlrepro.verdicts.harness import Harness
@@ -53,20 +54,22 @@ class CellVerdict:
 class Basis:
     """What verdicts rest on: the plan of every experiment with claims, since a verdict hangs on all recipes that
     tell of the noise and on its whole family; the like for another reading (None where there is none), and for
-    another laboratory's store."""
+    another laboratory's store. budgets: some plans for budgets, the smallest first, when they are asked for."""
 
     plan: Plan
     other: Callable[[str], Plan | None] = lambda _: None
     of_laboratory: PlanOf | None = None
+    budgets: Callable[[], Sequence[BudgetPlan]] | None = None
 
 
 @dataclass(frozen=True)
 class Judgement:
     """claims: verdicts on the claims that a plan's experiments are about; laboratories: the same over one's own runs
-    and those that others sent, where there are any; cells: verdicts on cells."""
+    and those that others sent, where there are any; budgets: as in `Basis`; cells: verdicts on cells."""
 
     claims: ClaimsReport
     laboratories: LaboratoriesReport | None
+    budgets: Callable[[], Sequence[BudgetPlan]] | None
     cells: Mapping[CellRef, CellVerdict]
 
 
@@ -77,7 +80,7 @@ def judge(store: Store, plan: Plan, basis: Basis | None = None) -> Judgement:
     within = [claim for claim in load_claims() if there >= {*claim.experiments}]
     report = evaluate_claims(store, basis.plan, within, others=basis.other)
     merged = evaluate_laboratories(store, basis.plan, basis.of_laboratory, within) if basis.of_laboratory else None
-    return Judgement(report, merged, cell_verdicts(store, plan, report, basis))
+    return Judgement(report, merged, basis.budgets, cell_verdicts(store, plan, report, basis))
 
 
 def cell_verdicts(store: Store, plan: Plan, report: ClaimsReport, basis: Basis) -> Mapping[CellRef, CellVerdict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from amlrepro.report.html.content import Page
+from amlrepro.report.html.pages.budget import budget_page
 from amlrepro.report.html.pages.claims import claims_page
 from amlrepro.report.html.pages.harness import harness_page
 from amlrepro.report.html.pages.readings import readings_page
@@ -20,4 +21,6 @@ def pages_beside(store: Store, judgement: Judgement, *, whole: bool) -> list[Pag
             readings_page(read_readings(store)),
             harness_page(claims.harness),
         ]
+    if whole and judgement.budgets is not None:
+        out.append(budget_page(judgement.budgets()))
     return out
