@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from amlrepro.report.html.content import Page
+from amlrepro.report.html.pages.audit import audit_page
 from amlrepro.report.html.pages.budget import budget_page
 from amlrepro.report.html.pages.claims import claims_page
 from amlrepro.report.html.pages.harness import harness_page
 from amlrepro.report.html.pages.readings import readings_page
 from amlrepro.suite.store import Store
+from amlrepro.verdicts.audit import read_audit
 from amlrepro.verdicts.cells import Judgement
 from amlrepro.verdicts.readings import read_readings
 
@@ -18,6 +20,7 @@ def pages_beside(store: Store, judgement: Judgement, *, whole: bool) -> list[Pag
     out = [claims_page(claims, judgement.laboratories)] if claims.verdicts else []
     if whole:
         out += [
+            audit_page(read_audit(store)),
             readings_page(read_readings(store)),
             harness_page(claims.harness),
         ]

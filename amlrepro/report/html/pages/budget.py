@@ -28,19 +28,19 @@ def _budgets(plans: Sequence[BudgetPlan]) -> Chapter:
     last = plans[-1]
     stand_in = ("Effects are the paper's, as a stand-in: this shows how the planner works.",) if last.watermark else ()
     says = f"Hours of {last.gpu}, by {last.rates}. Evaluation, validation and probes are counted."
-    tiers = [tier.title for tier in last.tiers]
-    lines = [
-        [
-            f"{plan.budget:.3g} h",
-            f"{plan.spent:.3g}",
-            str(len(plan.runs)),
-            *("yes" if tier.bought else "–" for tier in plan.tiers),
-            Text(f"{plan.expected:.1f}", detail=f"{len(plan.likely)} likelier than not"),
-            f"{plan.next_step.budget:.3g} h" if plan.next_step else "–",
-        ]
-        for plan in plans
+    tiers = [
+        [Text(tier.title, detail=f"{tier.hours:.3g} h"), *("yes" if plan.tiers[k].bought else "–" for plan in plans)]
+        for k, tier in enumerate(last.tiers)
     ]
-    headers = ["Budget", ">Hours spent", ">Trainings", *tiers, ">Claims expected to be decided", ">More from"]
+    lines: list[list[Text | str]] = [
+        ["Hours spent", *(f"{plan.spent:.3g}" for plan in plans)],
+        *tiers,
+        ["Trainings", *(str(len(plan.runs)) for plan in plans)],
+        ["Claims expected to be decided", *(f"{plan.expected:.1f}" for plan in plans)],
+        ["Claims likelier decided than not", *(str(len(plan.likely)) for plan in plans)],
+        ["Decides more from", *(f"{plan.next_step.budget:.3g} h" if plan.next_step else "–" for plan in plans)],
+    ]
+    headers = ["Budget", *(f">{plan.budget:.3g} h" for plan in plans)]
     note = "Tiers are bought in this order where they fit whole; what is left buys what decides most claims an hour."
     return Chapter(
         "budgets", "Budgets", (says, *stand_in, _HOW), grids=(grid("What each budget buys", headers, lines, note),)
