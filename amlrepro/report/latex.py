@@ -208,12 +208,13 @@ def _entry(entry: Entry, kind: LineKind) -> str:
     if kind in ("difference", "interval"):
         size = r"\scriptsize " if kind == "difference" else r"\fontsize{6}{7}\selectfont "
         text = size + text
-    return text + _marks(entry.marks, entry.level)
+    # on the left: the shade of the next cell would cover it, and digits stay below digits
+    level = rf"\textsuperscript{{{escape(entry.level)}}}\," if entry.level else ""
+    return level + text + _marks(entry.marks)
 
 
-def _marks(marks: tuple[int, ...], level: str = "") -> str:
-    raised = ",".join([*([escape(level)] if level else []), *map(str, marks)])
-    return rf"\rlap{{\textsuperscript{{{raised}}}}}" if raised else ""
+def _marks(marks: tuple[int, ...]) -> str:
+    return rf"\rlap{{\textsuperscript{{{','.join(map(str, marks))}}}}}" if marks else ""
 
 
 def _notes(table: TableData) -> list[str]:

@@ -162,7 +162,7 @@ def _unverified(plan: Plan, tables: Sequence[PrintedTable], tested: str, harness
     """How far the reading and the harness have been confirmed."""
     if all(table.own for table in tables):
         return []
-    out = ["Differences are stated, not judged; no claim is made that a number is or is not reproduced."]
+    out = ["A difference is no verdict: whether a statement of the paper holds is judged by `amlris claims`."]
     if plan.profile != "paper":
         out.append(f"Profile {plan.profile}: not the paper's schedule, so differences contain that of the schedules.")
     out += [tested, f"{harness[0].upper()}{harness[1:]}."]
