@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from amlrepro.aml.presets import READINGS
 from amlrepro.cli.options import Opened, PlanOptions, headline, wide_console
 from amlrepro.errors import UserError
 from amlrepro.suite.chosen import Choice, Chosen, write_chosen
@@ -69,7 +70,7 @@ def show_budget(
         return
     typer.echo(headline(opened))
     print_budget(wide_console(), plan)
-    for line in _commands(plan, options, names, file, opened.inputs.assumed):
+    for line in _commands(plan, options, names, file):
         typer.echo(line)
 
 
@@ -191,17 +192,16 @@ def _claims(claims: Sequence[ClaimOutlook], chance: bool) -> Table:
     return table
 
 
-def _commands(
-    plan: BudgetPlan, options: PlanOptions, names: Sequence[str], file: Path | None, assumed: bool
-) -> list[str]:
+def _commands(plan: BudgetPlan, options: PlanOptions, names: Sequence[str], file: Path | None) -> list[str]:
     """What to type to run just this."""
     bought = {tier.name for tier in plan.tiers if tier.bought and tier.spent}
     base = _flags(options)
     lines = [""]
     if "harness" in bought:
-        lines.append("amlris verify-harness --help" if assumed else shlex.join(["amlris", "verify-harness"]))
+        places = _flags(replace(options, profile="paper", preset="inferred", seeds=None, set_=None))
+        lines.append(f"{shlex.join(['amlris', 'verify-harness', *places])} --folder FOLDER_OF_OFFICIAL_CHECKPOINTS")
     if "readings" in bought:
-        lines.append(shlex.join(["amlris", "readings", *_flags(replace(options, seeds=None))]))
+        lines.append(shlex.join(["amlris", "readings", "--readings", *READINGS, *_flags(replace(options, seeds=None))]))
     if plan.runs:
         target = str(file or DEFAULT_FILE)
         if file is None:

@@ -126,6 +126,13 @@ def needs_of_run(run: PlannedRun, goals: Iterable[Goal]) -> tuple[Need, ...]:
     return tuple(dict.fromkeys([Need(run.run_id, run.until), *own]))
 
 
+def needs_of_all(run: PlannedRun) -> tuple[Need, ...]:
+    """A run to its end, and everything that is asked of it."""
+    evals = [Need(run.run_id, epochs_for(run, e), f"evals/{e.eval_id}") for e in run.evals]
+    probes = [Need(run.run_id, epochs_for(run, p), f"probes/{p.probe_id}") for p in run.probes]
+    return Need(run.run_id, run.until), *evals, *probes
+
+
 def _goal(reader: read.Arms, plan: Plan, cells: Mapping[CellRef, Cell], claim: Claim, ids: dict[Hashable, int]) -> Goal:
     comparisons = []
     for pair in claim.pairs:

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from amlrepro.config import EvalConfig, RunConfig
+from amlrepro.aml.presets import READINGS
+from amlrepro.config import EvalConfig
 from amlrepro.data.specs import DATASETS
-from amlrepro.suite.cost import evaluation_hours, training_hours
+from amlrepro.suite.cost import evaluation_hours
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
+from amlrepro.suite.planner import build_plan
+from amlrepro.suite.profile import load_profile
 from amlrepro.suite.rates import Rates, measure_rates, says
+from amlrepro.suite.readings import catalogue, readings_experiment
+from amlrepro.suite.rows import Choices
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.budget.buying import (
     LEAST_GAIN,
@@ -28,10 +33,11 @@ from amlrepro.verdicts.budget.gather import (
     PlanCosts,
     gather,
     headline_runs,
+    needs_of_all,
     needs_of_run,
     what_is_there,
 )
-from amlrepro.verdicts.budget.goals import Goal, look
+from amlrepro.verdicts.budget.goals import Goal, Need, look
 from amlrepro.verdicts.budget.result import BudgetPlan, ChosenRun, ClaimOutlook, NextStep, Standing, TierResult
 from amlrepro.verdicts.claims import Claim, load_claims
 from amlrepro.verdicts.families import LOOKS
@@ -43,22 +49,23 @@ HEADLINE_SEEDS = LOOKS[0]
 REST = "claims"
 TITLES = {
     "harness": "official checkpoints on their splits",
-    "readings": "which reading of the method fits",
+    "readings": "which preset of the method fits, epoch 1, two seeds",
     "headline": "R02 and R06 (CARIS, CARIS+AML on RefCOCO+), one seed",
     "headline seeds": f"R02 and R06, {HEADLINE_SEEDS} seeds",
     REST: "what else decides most claims an hour",
 }
-READINGS, READING_SEEDS = 7, 2
-MEASURING = 0.15  # of a reading's training, for its evaluation and probes
+READING_SEEDS = (0, 1)
 STEPS = 40  # budgets that are tried for the next step
 
 
 @dataclass(frozen=True)
 class Extra:
-    """A tier that is no run of the plan. hours: GPU hours it takes; done: it is in the store."""
+    """A tier that is no part of the plan. hours: GPU hours it takes; done: it is in the store; needs: what of it the
+    plan has too, beside the hours."""
 
     hours: float
     done: bool = False
+    needs: tuple[Need, ...] = ()
 
 
 def plan_budget(
@@ -82,7 +89,9 @@ def plan_budget(
     gathered = gather(store, plan, claims)
     problem = Problem(
         gathered.goals,
-        _tiers(plan, gathered, harness or harness_tier(store, plan, rates), readings or readings_tier(plan, rates)),
+        _tiers(
+            plan, gathered, harness or harness_tier(store, plan, rates), readings or readings_tier(store, plan, rates)
+        ),
         PlanCosts(plan, rates),
         gathered.sizes,
         what_is_there(store, plan),
@@ -108,8 +117,8 @@ def plan_budget(
 
 def harness_tier(store: Store, plan: Plan, rates: Rates) -> Extra | None:
     """Scoring the official CARIS checkpoints on every split of their data sets, once; None for small models."""
-    plain = _headline_config(plan, 0)
-    if plain is None or plan.watermark:
+    pairs = headline_runs(plan)
+    if not pairs or plan.watermark:
         return None
     inputs = Inputs("refer", Path(plan.data_root) if plan.data_root else None)
     wanted = [
@@ -118,28 +127,33 @@ def harness_tier(store: Store, plan: Plan, rates: Rates) -> Extra | None:
         for split in DATASETS[name].partition(None).splits
         if split != "train"
     ]
-    hours = evaluation_hours(plain, wanted, inputs.counts, rates.hours_per_sample)
+    hours = evaluation_hours(pairs[0][0].config, wanted, inputs.counts, rates.hours_per_sample)
     return None if hours is None else Extra(hours, read_harness(store).verified)
 
 
-def readings_tier(plan: Plan, rates: Rates) -> Extra | None:
-    """Epoch 1 of every reading with two seeds, and measuring it; None for small models."""
-    config = _headline_config(plan, 1)
-    if config is None or plan.watermark:
+def readings_tier(store: Store, plan: Plan, rates: Rates) -> Extra | None:
+    """What `amlris readings` of the presets still takes: epoch 1 of each with two seeds, and measuring it. None for
+    small models. Their departures come after a look, by hand: all of them take 42 A800 hours, which would push out what
+    decides claims."""
+    if plan.watermark or plan.source != "refer":
         return None
-    one = training_hours(config, 1, Inputs("refer").train_refs("refcoco+"), rates.hours_per_sample)
-    return None if one is None else Extra(READINGS * READING_SEEDS * one * (1 + MEASURING))
-
-
-def _headline_config(plan: Plan, side: int) -> RunConfig | None:
-    """The configuration of R02 (0) or R06 (1)."""
-    pairs = headline_runs(plan)
-    return pairs[0][side].config if pairs else None
+    profile = load_profile(plan.profile)
+    everything = catalogue(profile)
+    inputs = Inputs("refer", Path(plan.data_root) if plan.data_root else None)
+    choices = Choices(READING_SEEDS, plan.preset, plan.overrides)
+    own = build_plan([readings_experiment(everything, everything.pick(READINGS))], profile, inputs, choices)
+    needs = [need for run in own.runs.values() for need in needs_of_all(run)]
+    known = {(run.run_id, need.result) for run in plan.runs.values() for need in needs_of_all(run)}
+    shared = tuple(need for need in needs if (need.run_id, need.result) in known)
+    there = what_is_there(store, own)
+    done = all(map(there.has, needs))
+    there.add(shared)
+    return Extra(there.price(needs, PlanCosts(own, rates)), done, shared)
 
 
 def _tiers(plan: Plan, gathered: Gathered, harness: Extra | None, readings: Extra | None) -> tuple[Tier, ...]:
     tiers = [
-        Tier(name, hours=extra.hours, there=extra.done)
+        Tier(name, extra.needs, extra.hours, there=extra.done)
         for name, extra in (("harness", harness), ("readings", readings))
         if extra is not None
     ]

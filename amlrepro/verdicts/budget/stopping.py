@@ -89,7 +89,8 @@ def why_settled(verdict: Verdict) -> Settled | None:
         return Settled(name, False, f"{name} has had its last look", 0.0)
     chance = last_chance(verdict.pairs, verdict.claim.kind, verdict.claim.margin)
     if chance < FUTILE:
-        return Settled(name, False, f"{name} undecided, and {LAST} seeds decide it with {100 * chance:.0f} %", chance)
+        said = f"{100 * chance:.0f} %" if chance >= 0.005 else "under 1 %"
+        return Settled(name, False, f"{name} undecided, with a chance of {said} that {LAST} seeds decide it", chance)
     return None
 
 
