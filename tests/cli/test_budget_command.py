@@ -12,6 +12,7 @@ from amlrepro.cli import carry_out as module
 from amlrepro.cli.budget import parse_budget
 from amlrepro.cli.main import main
 from amlrepro.errors import UserError
+from amlrepro.files import write_text
 from amlrepro.launch.job import Task
 from amlrepro.launch.local import Outcome
 from amlrepro.suite.chosen import Choice, Chosen, write_chosen
@@ -51,6 +52,8 @@ class Jobs:
         if seed == self.failing:
             return Outcome(task, False, False, "it broke")
         finish_run(self.store, run)
+        for name in ("last", *(f"epoch{epoch}" for epoch in run.config.exec.milestones)):
+            write_text(self.store.run(run.run_id).checkpoint(name), "")
         quality = 0.5 + (self.apart if run.config.strategy == "aml" else 0.0) + 0.001 * seed
         for evaluation in run.evals:
             write_records(self.store, run, evaluation, make_records(quality, 200, 40, seed=1))
