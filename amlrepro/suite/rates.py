@@ -62,13 +62,15 @@ class Rates:
         model, size, side, _ = kind = kind_of(config, with_aml)
         if kind in self.measured:
             return 1 / 3600 / self.measured[kind].images_per_s
+        printed = paper_rate(config, with_aml)
         own = [each for each in self.measured.values() if each.kind[:2] == (model, size)]
+        if not own and printed is None:  # small models: another one of that size is the best there is
+            own = [each for each in self.measured.values() if each.kind[1] == size]
         same = [each for each in own if each.kind[3] == with_aml]
         if own:
             nearest = min(same or own, key=lambda each: (abs(each.kind[2] - side), each.kind))
             area = (side / nearest.kind[2]) ** 2
             return area * _stage_one(model, with_aml) / _stage_one(model, nearest.kind[3]) / 3600 / nearest.images_per_s
-        printed = paper_rate(config, with_aml)
         return None if printed is None or self._factor is None else printed * self._factor
 
     def source(self, config: RunConfig, with_aml: bool) -> str:

@@ -95,6 +95,9 @@ def test_small_models_get_a_price_once_one_has_been_trained(tmp_path: Path) -> N
     rates = measure_rates(store)
     assert rates.gpu == "CPU"
     assert training_hours(demo, 50, None, rates.hours_per_sample) == pytest.approx(50 * 160 / 80 / 3600)
+    other = config("detris", profile="demo")  # of no printed rate, never measured: as CARIS of that size and resolution
+    area = (other.data.image_size / demo.data.image_size) ** 2
+    assert rates.hours_per_sample(other, False) == pytest.approx(area / 80 / 3600)
 
 
 def test_a_broken_run_says_nothing(tmp_path: Path) -> None:
