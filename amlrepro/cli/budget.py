@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SEEDS = tuple(range(max(LOOKS)))  # planned for unless others are named
 DEFAULT_FILE = "chosen.json"
+GAP = 3  # between two columns
+ELSEWHERE = "needs "  # how the reason begins of a claim about experiments that were not asked for
 _HOURS = {"": 1.0, "h": 1.0, "min": 1 / 60, "d": 24.0}
 
 
@@ -37,6 +39,16 @@ def parse_budget(text: str) -> float:
     if found is None:
         raise UserError("not a budget", where="--budget", found=text, expected="GPU hours, as 100h (or 90min, 3d)")
     return float(found[1]) * _HOURS[found[2] or ""]
+
+
+def hours(value: float) -> str:
+    """Hours as text, the small ones of small models to the thousandth."""
+    return f"{value:.3f}" if 0 < value < 0.095 else f"{value:.1f}"
+
+
+def count(number: int) -> str:
+    """`1 claim`, `3 claims`."""
+    return f"{number} claim{'s' * (number != 1)}"
 
 
 def seeds_for(options: PlanOptions) -> PlanOptions:
@@ -82,7 +94,8 @@ def print_budget(console: Console, plan: BudgetPlan) -> None:
 
     if plan.watermark:
         say(f"{plan.watermark}; effects are the paper's, as a stand-in")
-    say(f"{plan.budget:g} {plan.gpu} hours, by {plan.rates}; {plan.spent:.1f} spent, {plan.left:.1f} buy nothing more.")
+    spent = f"{hours(plan.spent)} spent, {hours(plan.left)} buy nothing more"
+    say(f"{plan.budget:g} {plan.gpu} hours, by {plan.rates}; {spent}.")
     console.print()
     console.print(_tiers(plan))
     if plan.runs:
@@ -94,19 +107,19 @@ def print_budget(console: Console, plan: BudgetPlan) -> None:
     say(f"{expected}{there} (sum of the chances below, of claims that affordable seeds can decide).")
     bought = plan.standing("bought", "there")
     if bought:
-        console.print(_claims(bought, chance=True))
+        console.print(_claims(bought, True, console.width))
     else:
         say("A claim takes 3 seeds of each of its arms; no claim's fit into what the tiers leave.")
     left = sorted(plan.standing("left out"), key=lambda c: (c.hours or 0.0, c.id))
     if left:
         console.print()
-        say(f"Left out: {len(left)} claims that more hours could decide, the cheapest first.")
-        console.print(_claims(left[:8], chance=False))
+        say(f"Left out: {count(len(left))} that more hours could decide, the cheapest first.")
+        console.print(_claims(left[:8], False, console.width))
         if len(left) > 8:
             say(f"and {len(left) - 8} more (--json has all)")
     if plan.next_step is not None:
         step = plan.next_step
-        say(f"Next step: {step.budget:.1f} h decide {step.expected:.1f} ({step.why}).")
+        say(f"Next step: {hours(step.budget)} h decide {step.expected:.1f} ({step.why}).")
     _beyond(plan, say)
 
 
@@ -115,14 +128,17 @@ def _beyond(plan: BudgetPlan, say: Callable[[str], None]) -> None:
     never = sorted(plan.standing("undecidable"), key=lambda c: (c.seeds_needed is None, c.seeds_needed or 0, c.id))
     if never:
         listed = ", ".join(f"{c.id} ({c.seeds_needed or 'no number of'} seeds)" for c in never)
-        say(f"\nNo affordable budget decides {len(never)} claims (seeds an arm, 10 at most): {listed}.")
+        say(f"\nNo affordable budget decides {count(len(never))} (seeds an arm, 10 at most): {listed}.")
     unknown = plan.standing("noise unknown")
     if unknown:
         names = ", ".join(c.id for c in unknown)
-        say(f"\nNothing is known of the noise of {len(unknown)} claims until some seeds have run: {names}.")
-    outside = plan.standing("outside")
+        say(f"\nNothing is known of the noise of {count(len(unknown))} until some seeds have run: {names}.")
+    outside = [c for c in plan.standing("outside") if not (c.reason or "").startswith(ELSEWHERE)]
     if outside:
         say(f"\nNot decided by these runs: {'; '.join(f'{c.id} ({c.reason})' for c in outside)}.")
+    elsewhere = len(plan.standing("outside")) - len(outside)
+    if elsewhere:
+        say(f"\nAbout other tables and figures: {count(elsewhere)}; amlris plan all --budget ... weighs them too.")
 
 
 def _tiers(plan: BudgetPlan) -> Table:
@@ -135,9 +151,9 @@ def _tiers(plan: BudgetPlan) -> Table:
     table.add_column("hours", justify="right")
     table.add_column("")
     for tier in plan.tiers:
-        hours = f"{tier.hours:.1f}" if tier.hours else "-"
+        cost = hours(tier.hours) if tier.hours else "-"
         said = tier.reason or ("bought" if tier.bought else "left out")
-        table.add_row(str(tier.number), tier.title, hours, said, style="" if tier.bought else "dim")
+        table.add_row(str(tier.number), tier.title, cost, said, style="" if tier.bought else "dim")
     return table
 
 
@@ -152,21 +168,21 @@ def _runs(plan: BudgetPlan) -> Table:
     for name in ("epochs", "evals", "probes", "hours"):
         table.add_column(name, justify="right")
     rows: dict[tuple[str, str, int, int], list[int]] = {}
-    hours: dict[tuple[str, str, int, int], float] = {}
+    costs: dict[tuple[str, str, int, int], float] = {}
     for run in plan.runs:
         name = run.run_id.rpartition("-s")[0]
         epochs = f"{run.after} to {run.until}" if run.after and run.after < run.until else str(run.until)
         key = name, epochs, len(run.evals), len(run.probes)
         rows.setdefault(key, []).append(run.seed)
-        hours[key] = hours.get(key, 0.0) + run.hours
+        costs[key] = costs.get(key, 0.0) + run.hours
     for key, seeds in rows.items():
         name, epochs, evals, probes = key
         counts = [str(n) if n else "-" for n in (evals, probes)]
-        table.add_row(name, " ".join(map(str, sorted(seeds))), epochs, *counts, f"{hours[key]:.1f}")
+        table.add_row(name, " ".join(map(str, sorted(seeds))), epochs, *counts, hours(costs[key]))
     return table
 
 
-def _claims(claims: Sequence[ClaimOutlook], chance: bool) -> Table:
+def _claims(claims: Sequence[ClaimOutlook], chance: bool, width: int) -> Table:
     """Claims with what decides them; sigma in a column where it is not the same for all."""
     from rich import box
     from rich.table import Table
@@ -175,17 +191,19 @@ def _claims(claims: Sequence[ClaimOutlook], chance: bool) -> Table:
     several = len(set(sigmas)) > 1
     rows = []
     for claim, sigma in zip(claims, sigmas, strict=True):
-        last = [str(claim.seeds), f"{100 * claim.chance:.0f} %"] if chance else [f"{claim.hours or 0:.1f}"]
+        last = [str(claim.seeds), f"{100 * claim.chance:.0f} %"] if chance else [hours(claim.hours or 0.0)]
         middle = [f"{claim.effect:+.2f}", *([sigma] if several else []), str(claim.seeds_needed or "-")]
         rows.append([claim.id, claim.says, *middle, *last])
     names = ["effect", *(["sigma"] if several else []), "needs", *(["seeds", "chance"] if chance else ["hours"])]
+    widths = [max(len(name), *(len(row[k]) for row in rows)) for k, name in enumerate(("claim", "says", *names))]
+    room = max(8, width - sum(widths) + widths[1] - GAP * (len(widths) - 1))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("claim", no_wrap=True, min_width=max(len(claim.id) for claim in claims))
-    table.add_column("says", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("claim", no_wrap=True, min_width=widths[0])
+    table.add_column("says", no_wrap=True)
     for k, name in enumerate(names, start=2):
-        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), *(len(row[k]) for row in rows)))
+        table.add_column(name, justify="right", no_wrap=True, min_width=widths[k])
     for row in rows:
-        table.add_row(*row)
+        table.add_row(row[0], row[1] if len(row[1]) <= room else f"{row[1][: room - 1]}…", *row[2:])
     noise = "*: sigma is assumed, not measured" if several else f"sigma {sigmas[0].replace('*', ', assumed')}"
     table.caption = f"needs: seeds an arm for 80 % power, judged alone; {noise}"
     table.caption_justify = "left"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import typer
 
+from amlrepro.cli.budget import hours
 from amlrepro.cli.options import Opened
 from amlrepro.errors import UserError
 from amlrepro.launch.job import Task
@@ -65,11 +66,7 @@ class UntilDecided:
         prices = [price(plan.runs[run_id], plan, rates) for run_id in self.skipped]
         parts = [part for p in prices for part in (p.training, p.validation, p.evaluation, p.probes)]
         known = [part for part in parts if part is not None]
-        saved = f", which saves {_hours(sum(known))} {rates.gpu} hours" if known else ""
+        saved = f", which saves {hours(sum(known))} {rates.gpu} hours" if known else ""
         typer.echo(f"until decided: {len(self.skipped)} runs are not started{saved}")
         for run_id, reason in self.skipped.items():
             typer.echo(f"  {run_id}: {reason}")
-
-
-def _hours(value: float) -> str:
-    return f"{value:.1f}" if value >= 0.95 else f"{value:.3f}"

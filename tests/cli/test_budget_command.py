@@ -10,12 +10,16 @@ from fake_store import finish_run, make_records, write_records
 
 from amlrepro.cli import carry_out as module
 from amlrepro.cli.budget import parse_budget
+from amlrepro.cli.carry_out import WorkOptions
 from amlrepro.cli.main import main
+from amlrepro.cli.options import PlanOptions, open_plan
+from amlrepro.cli.until_decided import UntilDecided
 from amlrepro.errors import UserError
 from amlrepro.files import write_text
-from amlrepro.launch.job import Task
+from amlrepro.launch.job import Task, make_tasks
 from amlrepro.launch.local import Outcome
 from amlrepro.suite.chosen import Choice, Chosen, write_chosen
+from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.store import Store
 
 SEEDS = ("--seeds", "0", "1", "2", "3", "4")
@@ -132,6 +136,20 @@ def test_seeds_go_on_where_a_run_failed(jobs: Jobs, capsys: pytest.CaptureFixtur
     assert jobs.rounds == [[0, 1, 2], [3, 4]]
     assert "no run is left out" in output.out
     assert "it broke" in output.err
+
+
+def test_without_waiting_the_seeds_are_submitted_by_looks(jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
+    """First those of the first look and no others; once they are in, what is left of the rest."""
+    options = PlanOptions(profile="smoke", seeds="0 1 2 3 4")
+    opened = open_plan(load_experiments(["table2"]), options, command="amlris run table2")
+    work = WorkOptions(executor="slurm", no_wait=True)
+    for rounds in ([[0, 1, 2]], [[0, 1, 2], [3, 4]]):
+        tasks = make_tasks(opened.store, opened.plan.runs.values())
+        module._by_looks(opened, tasks, work, UntilDecided(opened))
+        assert jobs.rounds == rounds
+    text = capsys.readouterr().out
+    assert "8 runs wait for the first look" in text
+    assert "4 runs are not started" in text
 
 
 def test_there_must_be_seeds_to_stop_at(capsys: pytest.CaptureFixture[str]) -> None:
