@@ -16,7 +16,7 @@ def sentences(report: ReadingsReport, rules: Distances) -> ReadingsReport:
     if not ranked:
         reasons = dict.fromkeys(str(reading.reason) for reading in report.readings if reading.reason)
         return replace(report, text=(f"No reading is measured: {'; '.join(reasons)}.",))
-    out = [_nearest(report), _rivals(report), _fit(report, rules)]
+    out = [_nearest(report), _rivals(report), _fit(report, rules), _variant(report, rules)]
     if report.reference is not None:
         out.append(_reference(report.reference, rules))
     out += [_noise(report), *_missing(report), _worth(report)]
@@ -63,6 +63,12 @@ def _fit(report: ReadingsReport, rules: Distances) -> str:
     if report.fit == "near":
         return f"It is beyond the tolerances ({rules.fits:g}), though not by much: nearest does not mean right."
     return f"No reading explains the printed numbers: even the nearest is beyond {rules.excluded:g} tolerances."
+
+
+def _variant(report: ReadingsReport, rules: Distances) -> str:
+    """How Table 13 is read to fit the nearest."""
+    own = report.ranked[0].variant
+    return "" if own is None else f"Table 13 fits it best as the {rules.variants[own]}."
 
 
 def _reference(distance: float, rules: Distances) -> str:
