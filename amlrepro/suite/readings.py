@@ -44,6 +44,12 @@ class Reading:
     preset: str
     changes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def family(self) -> tuple[str, str]:
+        """Normalisation and projection: they set the scale of S's logits, and so how far seeds put it apart."""
+        settings = {**PRESETS[self.preset], **self.changes}
+        return settings["pmme.normalize"], settings["pmme.projection"]
+
     def row(self, **more: Any) -> dict[str, Any]:
         """The reading as a row of an experiment, with further keys of `RowSpec`.
 

@@ -67,6 +67,27 @@ def test_the_spread_between_seeds_is_pooled() -> None:
     assert found.degrees == 2
 
 
+def test_families_have_their_own_spread() -> None:
+    """Two readings without any spread, of which one is the target, and two that vary wildly, the nearer of them at 18:
+    noise of the wild ones leaves the quiet ones alone; pooled over all it would not."""
+    values = np.array([[[0.0], [0.0]], [[1.0], [1.0]], [[8.0], [28.0]], [[90.0], [70.0]]])
+    found = rank(values, np.zeros(1), one_term(), draws=500, random_seed=0, families=["a", "a", "b", "b"])
+    assert found.high[:2].tolist() == [0, 1]
+    assert found.apart[1]
+    assert found.high[2] > 30
+    assert found.seed_spread.tolist() == [0]
+    assert found.degrees == 2
+    pooled = rank(values, np.zeros(1), one_term(), draws=500, random_seed=0)
+    assert not pooled.apart[1]
+
+
+def test_a_family_of_single_seeds_has_the_spread_of_all() -> None:
+    values = np.array([[[0.0], [math.nan]], [[10.0], [16.0]]])
+    found = rank(values, np.zeros(1), one_term(), draws=500, random_seed=0, families=["a", "b"])
+    assert found.seed_spread == pytest.approx([math.sqrt(18)])
+    assert found.high[0] > 3
+
+
 def test_clipped_values_tell_nothing_of_the_spread() -> None:
     """A third reading without any spread because it is at the floor leaves the pooled one as it was."""
     values = np.array([[[0.0], [2.0]], [[10.0], [16.0]], [[-9.0], [-9.0]]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,7 +45,11 @@ def evaluate_readings(
     there = [each for each in measured if each.values]
     resampler = Resampler(store, plan, rules.draws, rules.seed)
     aim = _target(store, plan, target, terms, rules, resampler)
-    ranking, sampled = (None, False) if aim is None or not there else _rank(there, aim, terms, rules, resampler)
+    ranking, sampled = (
+        (None, False)
+        if aim is None or not there
+        else _rank(there, aim, terms, rules, resampler, {reading.name: reading.family for reading in chosen})
+    )
     results = [] if ranking is None or aim is None else _results(ranking, there, aim, terms, rules, chosen)
     missing = [each for each in measured if not each.values] if ranking is not None else measured
     results += [_not_measured(each, chosen, aim is None) for each in missing]
@@ -122,7 +126,12 @@ def _scale(terms: Sequence[Term], rules: Distances) -> Scale:
 
 
 def _rank(
-    there: Sequence[Measured], aim: _Target, terms: Sequence[Term], rules: Distances, resampler: Resampler
+    there: Sequence[Measured],
+    aim: _Target,
+    terms: Sequence[Term],
+    rules: Distances,
+    resampler: Resampler,
+    families: Mapping[str, object],
 ) -> tuple[Ranking, bool]:
     """The ranking, and whether the noise of the pairs is in it.
 
@@ -148,6 +157,7 @@ def _rank(
         sampling=twice * np.stack(known, axis=1) if sampled else None,
         target_sampling=aim.shifts if sampled else None,
         at_floor=np.stack([each.at_floor for each in there]),
+        families=[families[each.name] for each in there],
     )
     return ranking, sampled
 

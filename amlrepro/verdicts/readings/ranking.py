@@ -5,6 +5,7 @@ R readings, S training seeds, K terms (a statistic in one of its variants), B dr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +42,8 @@ class Ranking:
     distance [R]; variant [R]: the variant that fits it better; by_group [R, G]: root mean square of the deviations of a
     group in that variant; by_variant [R, V]. low, high [R]: 95 % interval over the draws; best [R]: share of the draws
     in which it is nearest, ties shared. apart [R]: farther than the nearest beyond noise, all comparisons together at
-    5 %. seed_spread [K]: pooled standard deviation between seeds; degrees: its largest degrees of freedom, those of
-    terms that no reading has at the floor.
+    5 %. seed_spread [K]: standard deviation between seeds, pooled over the family of the nearest; degrees: its largest
+    degrees of freedom, those of terms that none of them has at the floor.
     """
 
     distance: Floats
@@ -86,12 +87,14 @@ def rank(
     sampling: Floats | None = None,
     target_sampling: Floats | None = None,
     at_floor: Bools | None = None,
+    families: Sequence[object] = (),
 ) -> Ranking:
     """Rank readings with values [R, S, K] (NaN for a seed that is not there) against target [K].
 
-    Noise: between seeds, pooled over readings, in our means and once in the target, which is a single run; and of the
-    evaluated pairs: sampling [B, R, K], target_sampling [B, K] are what drawing the pairs anew adds to our values and
-    to the target. at_floor [R, K]: values that are clipped, which tell nothing of the spread between seeds.
+    Noise: between seeds, in our means and once in the target, which is a single run; and of the evaluated pairs:
+    sampling [B, R, K], target_sampling [B, K] are what drawing the pairs anew adds to our values and to the target.
+    families [R]: readings whose spread between seeds is pooled, all where none are given; the target's is that of the
+    nearest. at_floor [R, K]: values that are flattened, which tell nothing of the spread between seeds.
     Raises `ValueError` for a reading without any seed.
     """
     seeds = np.isfinite(values).all(-1).sum(1)
@@ -100,9 +103,8 @@ def rank(
     means = np.nanmean(values, axis=1)
     by_variant = distances(deviations(means, target, scale), scale)
     chosen = by_variant.argmin(-1)
-    residuals, degrees = _residuals(values, means, at_floor)
-    random = np.random.default_rng(random_seed)
-    noise = _seed_noise(residuals, degrees, (draws, len(means) + 1), random)
+    nearest = int(by_variant.min(-1).argmin())
+    noise, residuals, degrees = _noise(values, means, at_floor, families, nearest, draws, random_seed)
     noisy = means + noise[:, 1:] / np.sqrt(seeds)[None, :, None]
     aim = target + noise[:, 0]
     if sampling is not None:
@@ -124,6 +126,33 @@ def rank(
         seed_spread=np.sqrt((residuals**2).sum(0)),
         degrees=int(degrees.max(initial=0)),
     )
+
+
+def _noise(
+    values: Floats,
+    means: Floats,
+    at_floor: Bools | None,
+    families: Sequence[object],
+    nearest: int,
+    draws: int,
+    random_seed: int,
+) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+    """What seeds add, [B, 1 + R, K]: to the target first, then to single runs of the readings; with residuals and
+    degrees of freedom of the nearest's family. A family without two seeds anywhere has the spread of all."""
+    random = np.random.default_rng(random_seed)
+    family = list(families) or [None] * len(means)
+    out = np.zeros((draws, 1 + len(means), means.shape[1]))
+    own = _residuals(values, means, at_floor)
+    for each in dict.fromkeys(family):
+        members = [r for r, name in enumerate(family) if name == each]
+        found = _residuals(values[members], means[members], None if at_floor is None else at_floor[members])
+        if not found[1].any():
+            found = _residuals(values, means, at_floor)
+        drawn = _seed_noise(*found, (draws, 1 + len(members)), random)
+        out[:, [1 + r for r in members]] = drawn[:, 1:]
+        if nearest in members:
+            out[:, 0], own = drawn[:, 0], found
+    return out, *own
 
 
 def _residuals(values: Floats, means: Floats, at_floor: Bools | None) -> tuple[Floats, npt.NDArray[np.int64]]:

@@ -79,7 +79,7 @@ def _reference(distance: float, rules: Distances) -> str:
 
 def _noise(report: ReadingsReport) -> str:
     if report.degrees:
-        seeds = f"spread between seeds pooled over readings (up to {report.degrees} degrees of freedom)"
+        seeds = f"spread between seeds, pooled over alike readings (up to {report.degrees} degrees of freedom)"
     else:
         seeds = "no spread between seeds, which takes two seeds"
     pairs = "the choice of the evaluated pairs" if report.sampled else "not the choice of the evaluated pairs"
