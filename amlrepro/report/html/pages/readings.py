@@ -37,10 +37,11 @@ def _outcome(report: ReadingsReport) -> Chapter:
 def _ranking(report: ReadingsReport) -> Chapter:
     lines = [_line(report, rank, each) for rank, each in enumerate(report.readings, 1)]
     groups = [f">{title}" for title in report.groups.values()]
-    headers = ["Reading", "Ranked", ">Distance", ">95 % interval", ">Nearest in", *groups]
+    headers = ["Reading", "Ranked", ">Distance", ">95 % of draws", ">Nearest in", *groups]
     note = (
-        "A distance of 1 is as far as the tolerances allow on average. `Nearest in` is the share of draws (of seeds "
-        "and of pairs) in which a reading comes first. The tolerances were written down before anything was measured."
+        "A distance of 1 is as far as the tolerances allow on average; these are fixed in a file whose hash the result "
+        "keeps. `Nearest in` is the share of draws (of seeds and of pairs) in which a reading comes first. Draws add "
+        "noise, so they lie farther out than what was measured."
     )
     return Chapter("ranking", "Ranking", grids=(grid("Nearest first", headers, lines, note),))
 
