@@ -82,7 +82,7 @@ def show_budget(
         return
     typer.echo(headline(opened))
     print_budget(wide_console(), plan)
-    for line in _commands(plan, options, names, file):
+    for line in _commands(plan, options, names, file, opened.inputs.assumed):
         typer.echo(line)
 
 
@@ -210,8 +210,10 @@ def _claims(claims: Sequence[ClaimOutlook], chance: bool, width: int) -> Table:
     return table
 
 
-def _commands(plan: BudgetPlan, options: PlanOptions, names: Sequence[str], file: Path | None) -> list[str]:
-    """What to type to run just this."""
+def _commands(
+    plan: BudgetPlan, options: PlanOptions, names: Sequence[str], file: Path | None, assumed: bool
+) -> list[str]:
+    """What to type to run just this. assumed: planned without looking at any data, so that runs have no names yet."""
     bought = {tier.name for tier in plan.tiers if tier.bought and tier.spent}
     base = _flags(options)
     lines = [""]
@@ -223,7 +225,8 @@ def _commands(plan: BudgetPlan, options: PlanOptions, names: Sequence[str], file
     if plan.runs:
         target = str(file or DEFAULT_FILE)
         if file is None:
-            lines.append("To run just these: the same command with " + shlex.join(["--write", target]) + ", then")
+            how = "with the data, the same command without --assume-data and" if assumed else "the same command"
+            lines.append(f"To run just these: {how} with " + shlex.join(["--write", target]) + ", then")
         lines.append(shlex.join(["amlris", "run", *names, *base, "--chosen", target]))
     return lines if len(lines) > 1 else []
 

@@ -38,6 +38,9 @@ def claims(
     details: Annotated[bool, typer.Option("--details", help="Tell everything of each claim.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="List claims that have not been run one by one, too.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With `lock`: lock anew; the earlier hash is kept.")] = False,
+    assume_data: Annotated[
+        bool, typer.Option("--assume-data", help="With `lock`: fix the claims without looking at any data.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Judge the paper's comparative statements by the results there are: pooled noise between seeds, looks at 3 and 5
@@ -47,8 +50,12 @@ def claims(
     before the results; what changes later is labelled exploratory.
     """
     if names and names[0] == "lock":
-        _lock(options, names[1:], force, as_json, picked=family is not None or experiment is not None)
+        _lock(
+            options, names[1:], force, as_json, picked=family is not None or experiment is not None, assume=assume_data
+        )
         return
+    if assume_data:
+        raise UserError("--assume-data belongs to `amlris claims lock`: results know their data", where="--assume-data")
     if force:
         raise UserError("--force belongs to `amlris claims lock`", where="--force")
     chosen = _chosen(names or [], family, experiment)
@@ -128,21 +135,24 @@ def _names(text: str | None, where: str) -> list[str]:
     return found
 
 
-def _open(options: PlanOptions, command: str) -> Opened:
+def _open(options: PlanOptions, command: str, assume_data: bool = False) -> Opened:
     """The plan of every experiment with claims: a verdict hangs on all recipes that tell of the noise, and on its whole
     family. Seeds are those of the lock, else all that the store has."""
     if options.seeds is None:
         seeds = verdict_seeds(Store(options.store, options.profile))
         options = replace(options, seeds=",".join(map(str, seeds)) or None)
-    return open_plan(load_experiments(claim_experiments()), options, command=command)
+    return open_plan(load_experiments(claim_experiments()), options, command=command, assume_data=assume_data)
 
 
-def _lock(options: PlanOptions, rest: list[str], force: bool, as_json: bool, picked: bool) -> None:
+def _lock(options: PlanOptions, rest: list[str], force: bool, as_json: bool, picked: bool, assume: bool) -> None:
     if rest or picked:
         raise UserError("`amlris claims lock` fixes all claims together", found=" ".join(rest) or "a filter")
     if options.seeds is None:
         options = replace(options, seeds=",".join(map(str, range(max(LOOKS)))))
-    opened = _open(options, "amlris claims lock")
+    if assume and Store(options.store, options.profile).run_ids():
+        hint = "leave out --assume-data: a lock says how many of the claims' runs were done before it"
+        raise UserError("the store has runs already", where="--assume-data", hint=hint)
+    opened = _open(options, "amlris claims lock", assume)
     if not as_json:
         typer.echo(headline(opened))
     lock = write_lock(opened.store, opened.plan, load_claims(), force=force)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,9 @@ import typer
 
 from amlrepro.cli.groups import with_groups
 from amlrepro.cli.options import JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
-from amlrepro.cli.verdict_basis import verdict_basis
+from amlrepro.cli.verdict_basis import seeds_there, verdict_basis
 from amlrepro.suite.experiment import load_experiments
+from amlrepro.suite.store import Store
 
 TABLES_IN_FULL = 4  # of more, only what came out of each is printed
 
@@ -34,6 +36,9 @@ def report(
     from amlrepro.report.export import json_value
 
     names = experiments or ["all"]
+    if options.seeds is None:  # what there is, not what a run would do
+        there = seeds_there(Store(options.store, options.profile))
+        options = replace(options, seeds=",".join(map(str, there)) or None)
     opened = open_plan(load_experiments(names), options, command=f"amlris report {' '.join(names)}")
     if not as_json:
         typer.echo(headline(opened))

@@ -66,7 +66,10 @@ def claim_experiments() -> list[str]:
 def verdict_seeds(store: Store) -> list[int]:
     """Seeds that verdicts take: those of the lock, else all that the store has."""
     lock = read_lock(store)
-    if lock is not None:
-        return list(lock.seeds)
+    return seeds_there(store) if lock is None else list(lock.seeds)
+
+
+def seeds_there(store: Store) -> list[int]:
+    """Seeds of the runs in a store."""
     endings = (run_id.rpartition("-s")[2] for run_id in store.run_ids())
     return sorted({int(ending) for ending in endings if ending.isdecimal()})

@@ -61,7 +61,7 @@ def report_document(tables: Sequence[TableData], figures: Sequence[FigurePage]) 
 
 
 def _title(first: TableData | None) -> list[str]:
-    out = [r"{\LARGE\bfseries AMLRIS, reproduced\par}\medskip", r"Tables and figures of the paper beside our own."]
+    out = [r"{\LARGE\bfseries AMLRIS, rerun\par}\medskip", r"Tables and figures of the paper beside our own."]
     if first:
         profile, preset = escape(first.profile), escape(first.preset)
         out.append(rf"Profile \textbf{{{profile}}}, masking preset \textbf{{{preset}}}.\par")

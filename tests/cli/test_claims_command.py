@@ -100,3 +100,26 @@ def test_filters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {claim["family"] for claim in found} == {"state of the art"}
     found = json.loads(call(capsys, "--experiment", "table18", *base))["claims"]
     assert [claim["id"] for claim in found] == ["T18-B-avg", "T18-B-aml", "T18-B-feature", "T18-B-splits"]
+
+
+def test_a_lock_needs_no_data_and_results_do(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AMLRIS_DATA", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    empty = ["--store", str(tmp_path / "empty")]
+    assert "before any run was done" in call(capsys, "lock", "--assume-data", *empty)
+    assert (tmp_path / "empty" / "paper" / "claims_lock.json").exists()
+    assert "results know their data" in told(capsys, "--assume-data", *empty)
+    there = ["--profile", "smoke", "--store", str(store)]
+    assert "has runs already" in told(capsys, "lock", "--assume-data", *there)
+
+
+def test_the_report_shows_the_seeds_that_claims_judge(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["report", "figure4b", "--profile", "smoke", "--store", str(store)])
+    assert end.value.code == 0
+    assert "seeds 0, 1, 2" in capsys.readouterr().out.splitlines()[0]
+    page = (store / "smoke" / "report" / "figure4b" / "claims.html").read_text("utf-8")
+    assert "<dt>Seeds</dt><dd>0, 1, 2</dd>" in page
+    assert "direction holds here" in page

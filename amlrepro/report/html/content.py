@@ -66,13 +66,16 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: `<name>.html`. kicker: above the title; lead: what a reader should know before all else."""
+    """A page: `<name>.html`. kicker: above the title; lead: what a reader should know before all else. runs: whether it
+    shows what came out of runs (of `seeds`), and not only what is printed or published."""
 
     name: str
     kicker: str
     title: str
     lead: str
     chapters: tuple[Chapter, ...]
+    runs: bool = True
+    seeds: tuple[int, ...] = ()
 
     @property
     def file(self) -> str:

@@ -32,6 +32,8 @@ def render_template(name: str, plan: Plan, stamp: str | None, here: str, links: 
         "here": here,
         "pages": links,
         "newest": None,
+        "runs": True,
+        "seeds": plan.seeds,
         "style": style,
         "style_hash": _hash(style),
         "script": script,
@@ -42,7 +44,9 @@ def render_template(name: str, plan: Plan, stamp: str | None, here: str, links: 
 
 def render_page(page: Page, plan: Plan, stamp: str | None, links: Links) -> str:
     """A page beside the tables."""
-    return render_template("page.html.j2", plan, stamp, page.file, links, {"page": page})
+    return render_template(
+        "page.html.j2", plan, stamp, page.file, links, {"page": page, "runs": page.runs, "seeds": page.seeds}
+    )
 
 
 def _template_text(name: str) -> Any:

@@ -25,7 +25,7 @@ def audit_page(audit: AuditReport) -> Page:
     if audit.leaks:
         texts = tuple(f"{leak.text}." for leak in audit.leaks)
         chapters.insert(2, Chapter("leak", "Training pictures among the evaluated (Table 15)", points=texts))
-    return Page("audit", "Arithmetic, no runs", "Audit", _LEAD, tuple(chapters))
+    return Page("audit", "Arithmetic, no runs", "Audit", _LEAD, tuple(chapters), runs=False)
 
 
 def _summary(audit: AuditReport) -> Chapter:

@@ -13,7 +13,7 @@ _LEAD = (
     "a training costs."
 )
 _TONES: dict[Standing, Tone] = {"there": "good", "bought": "good", "undecidable": "bad", "left out": "open"}
-_HOW = "`amlris plan --budget 100h` plans for a budget of your own and prints the commands that run just that."
+_HOW = "`amlris plan all --budget 100h` plans for a budget of your own and prints the commands that run just that."
 
 
 def budget_page(plans: Sequence[BudgetPlan]) -> Page:

@@ -26,7 +26,7 @@ def claims_page(report: ClaimsReport, laboratories: LaboratoriesReport | None = 
     chapters = [_outcome(report), *(_family(report, name, found) for name, found in families)]
     chapters += [_laboratories(laboratories)] if laboratories else []
     chapters.append(_noise(report))
-    return Page("claims", "Is it reproduced?", "Claims", _LEAD, tuple(chapters))
+    return Page("claims", "Is it reproduced?", "Claims", _LEAD, tuple(chapters), seeds=report.seeds)
 
 
 def tone(label: Label) -> Tone:
@@ -59,7 +59,8 @@ def _family(report: ClaimsReport, name: str, verdicts: list[Verdict]) -> Chapter
 
 def _claims(name: str, verdicts: list[Verdict], printed: bool, locked: bool) -> Grid:
     headers = ["Claim", "Verdict", *([">Printed effect"] if printed else []), ">Here", ">Seeds an arm", "Why"]
-    return grid(f"Claims of {name}", headers, [_line(verdict, printed, locked) for verdict in verdicts])
+    note = "Under our difference stands the interval that decides, at the level that the family grants the claim."
+    return grid(f"Claims of {name}", headers, [_line(verdict, printed, locked) for verdict in verdicts], note)
 
 
 def _line(verdict: Verdict, printed: bool, locked: bool) -> list[Text | str]:
@@ -83,6 +84,8 @@ def _here(verdict: Verdict) -> Text:
     if verdict.estimate is None:
         return Text("–")
     between = "" if verdict.low is None or verdict.high is None else interval(verdict.low, verdict.high)
+    if between and verdict.outcome is not None:
+        between += f" ({1 - verdict.outcome.level:.1%})"
     return Text(number(verdict.estimate), href=f"index.html#{cell_place(verdict.lead.first)}", detail=between)
 
 

@@ -17,7 +17,7 @@ _LEAD = (
 
 def harness_page(harness: Harness) -> Page:
     """One row a published value, ours beside it where the checkpoint was evaluated."""
-    return Page("harness", "Before any verdict", "Harness", _LEAD, (_outcome(harness), _values(harness)))
+    return Page("harness", "Before any verdict", "Harness", _LEAD, (_outcome(harness), _values(harness)), runs=False)
 
 
 def _outcome(harness: Harness) -> Chapter:

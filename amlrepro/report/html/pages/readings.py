@@ -21,7 +21,14 @@ def readings_page(readings: ReadingsReport | None) -> Page:
         )
     else:
         chapters = (_outcome(readings), _ranking(readings), _statistics(readings), _left_out(readings))
-    return Page("readings", "Which code produced this paper?", "Readings", _LEAD, chapters)
+    return Page(
+        "readings",
+        "Which code produced this paper?",
+        "Readings",
+        _LEAD,
+        chapters,
+        seeds=readings.seeds if readings else (),
+    )
 
 
 def _outcome(report: ReadingsReport) -> Chapter:
