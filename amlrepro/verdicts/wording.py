@@ -128,6 +128,8 @@ def _decided(verdict: Verdict, label: Label) -> str:
 def _open(verdict: Verdict) -> str:
     seeds = verdict.seeds_to_decide
     within = "not told apart from no effect" if verdict.claim.kind != "equivalence" else "neither equal nor different"
+    if verdict.sigma == 0 and verdict.estimate == 0:
+        return f"{within}: every seed of both gives the same number"
     if seeds is None:
         return f"{within}, and no number of seeds would decide it as it stands"
     if seeds > AFFORDABLE:
