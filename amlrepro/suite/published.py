@@ -51,8 +51,8 @@ def published_path() -> Path:
 
 def load_published() -> tuple[Published, ...]:
     """All official checkpoints with published numbers, in the file's order (read once). Raises `UserError` for a broken
-    file: unknown keys, models, data sets, splits and metrics."""
-    return _read(published_path())
+    file: unknown keys, models, data sets, splits and metrics. None in a folder of experiments of one's own."""
+    return _read(published_path()) if published_path().exists() else ()
 
 
 def pick_published(name: str) -> Published:

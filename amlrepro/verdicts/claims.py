@@ -87,8 +87,8 @@ def claims_path() -> Path:
 
 def load_claims() -> tuple[Claim, ...]:
     """All claims in the file's order (read once). Raises `UserError` for typos, cells that do not exist, and shapes
-    that do not fit the kind."""
-    return _read(claims_path())
+    that do not fit the kind. None in a folder of experiments of one's own, which are not the paper's."""
+    return _read(claims_path()) if claims_path().exists() else ()
 
 
 def pick_claim(name: str) -> Claim:

@@ -34,7 +34,8 @@ starts = folder / "starts"
 number = len(starts.read_text()) if starts.exists() else 0
 starts.write_text("x" * (number + 1))
 def mark(state, **more):
-    (folder / "state.json").write_text(json.dumps({"state": state, "updated": time.time(), **more}))
+    (folder / "state.new").write_text(json.dumps({"state": state, "updated": time.time(), **more}))
+    os.replace(folder / "state.new", folder / "state.json")
 def stop(*_):
     mark("preempted", epoch=1)
     sys.exit(143)

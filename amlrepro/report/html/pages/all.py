@@ -11,12 +11,15 @@ from amlrepro.report.html.pages.readings import readings_page
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.audit import read_audit
 from amlrepro.verdicts.cells import Judgement
+from amlrepro.verdicts.claims import load_claims
 from amlrepro.verdicts.readings import read_readings
 
 
 def pages_beside(store: Store, judgement: Judgement, *, whole: bool) -> list[Page]:
-    """The claims that the report's experiments are about; of a report on everything all other pages, too."""
+    """The claims that the report's experiments are about; of a report on everything all other pages, too. None on
+    experiments of one's own, about which the paper claims nothing."""
     claims = judgement.claims
+    whole = whole and bool(load_claims())
     out = [claims_page(claims, judgement.laboratories)] if claims.verdicts else []
     if whole:
         out += [
