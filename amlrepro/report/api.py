@@ -93,7 +93,7 @@ def _write_pages(
 ) -> None:
     """The page of tables and figures, and those beside it."""
     verdicts = {
-        (ref.experiment, ref.block, ref.row, ref.column): Verdict(each.label, each.text)
+        (ref.experiment, ref.block, ref.row, ref.column): Verdict(each.short, each.text)
         for ref, each in judged.items()
         if each.label
     }

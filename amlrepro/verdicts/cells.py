@@ -17,6 +17,15 @@ from amlrepro.verdicts.levels import Level, level_of
 from amlrepro.verdicts.merging import LaboratoriesReport, PlanOf, evaluate_laboratories
 from amlrepro.verdicts.verdict import ClaimsReport, Verdict
 
+SHORT = {
+    "inside": "≈ print",
+    "printed is higher": "↑ print",
+    "printed is lower": "↓ print",
+    "variance unknown": "unknown",
+    "direction holds here": "holds",
+    "direction reversed here": "reversed",
+    "before the first look": "too early",
+}
 ALL_SEEDS = 1_000_000  # a level is no claim and waits for no look
 
 
@@ -33,10 +42,15 @@ class CellVerdict:
 
     @property
     def label(self) -> str:
-        """A word or two: the level, else what the first claim about the cell came to."""
+        """The level, else what the first claim about the cell came to."""
         if self.level is not None:
             return self.level.label
         return self.claims[0].label if self.claims else ""
+
+    @property
+    def short(self) -> str:
+        """The label as wide as a number."""
+        return SHORT.get(self.label, self.label)
 
     @property
     def text(self) -> str:
