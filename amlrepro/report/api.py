@@ -67,7 +67,7 @@ def report(
     judgement = judge(snapshot, plan, basis)
     documents = []
     for experiment in plan.experiments:
-        table = build_table(snapshot, plan, experiment, judgement.cells)
+        table = build_table(snapshot, plan, experiment, judgement.cells, judgement.claims.harness)
         result.tables.append(table)
         result.files += _table_files(table, out / experiment.id)
         documents.append(out / experiment.id / f"{experiment.id}_document.tex")

@@ -22,7 +22,7 @@ from amlrepro.suite.printed import PrintedTable
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.cells import CellVerdict
 from amlrepro.verdicts.claims import CellRef
-from amlrepro.verdicts.harness import read_harness
+from amlrepro.verdicts.harness import Harness, read_harness
 from amlrepro.verdicts.readings import preset_note, read_readings
 
 __all__ = [
@@ -85,9 +85,14 @@ class TableData:
 
 
 def build_table(
-    store: Store, plan: Plan, experiment: Experiment, verdicts: Mapping[CellRef, CellVerdict] | None = None
+    store: Store,
+    plan: Plan,
+    experiment: Experiment,
+    verdicts: Mapping[CellRef, CellVerdict] | None = None,
+    harness: Harness | None = None,
 ) -> TableData:
-    """Everything a table shows, read from the store; nothing is trained or evaluated. verdicts: on its cells."""
+    """Everything a table shows, read from the store; nothing is trained or evaluated. verdicts: on its cells. harness:
+    as read before, where several tables share it."""
     footnotes = Footnotes()
     judged = {ref: verdict for ref, verdict in (verdicts or {}).items() if ref.experiment == experiment.id}
     blocks = tuple(_block(store, plan, experiment, block, footnotes, judged) for block in experiment.blocks)
@@ -111,7 +116,7 @@ def build_table(
                 experiment.notes,
                 tested=preset_note(read_readings(store), plan.preset),
                 marked=_marked(blocks),
-                harness=read_harness(store).says,
+                harness=(harness or read_harness(store)).says,
             ),
             *masking_notes(store, plan, results),
             *level_notes(list(judged.values())),

@@ -62,7 +62,7 @@ def test_sizes_are_read_from_the_tensors(micro: CARIS, io: dict[str, Any]) -> No
 
 def test_visual_levels(encoded: Encoded, io: dict[str, Any]) -> None:
     for ours, official in zip(encoded.visual.levels, io["vis_feats"], strict=True):
-        assert gap(ours, official) < FEATURES  # 0 on the processor where the fixture was made
+        assert gap(ours, official) < FEATURES  # kernels differ in the last bits: 1.2e-6 to 2.1e-6 by instruction set
 
 
 def test_prompts_and_text(micro: CARIS, encoded: Encoded, io: dict[str, Any]) -> None:
