@@ -25,12 +25,12 @@ from typing import Any
 import torch
 
 from amlrepro.config import ProbeConfig, RunConfig
-from amlrepro.engine.bench import quartiles
 from amlrepro.engine.evaluate import Watch
 from amlrepro.engine.history import Journal
 from amlrepro.engine.numerics import choose_device
 from amlrepro.engine.session import Session
 from amlrepro.errors import UserError
+from amlrepro.metrics.spread import quartiles
 from amlrepro.rundir import RunDir
 
 STEPS = 200
@@ -140,7 +140,7 @@ def time_updates(config: RunConfig, steps: int, watch: Watch | None = None) -> d
 def _pace(session: Session, laps: list[tuple[float, float]]) -> dict[str, float | None]:
     """Times from wall and processor seconds an update of several stretches."""
     wall = [lap[0] for lap in laps]
-    spread = quartiles(wall) if len(wall) > 1 else {"median": wall[0], "q1": wall[0], "q3": wall[0]}
+    spread = quartiles(wall)
     return {
         "seconds_per_step": spread["median"],
         "seconds_per_step_q1": spread["q1"],

@@ -20,9 +20,9 @@ from amlrepro.aml.presets import preset
 from amlrepro.aml.projection import build_projection
 from amlrepro.aml.stats import MaskStatistics
 from amlrepro.config import RunConfig, parse_config
-from amlrepro.engine.bench import build_step, synthetic_batch
 from amlrepro.engine.probes.distortion import Tally
 from amlrepro.engine.probes.given import Given
+from amlrepro.engine.synthetic import build_step, synthetic_batch
 from amlrepro.sections import AFMConfig, PMMEConfig
 
 BINS = 50

@@ -1,0 +1,37 @@
+"""The benchmarks, their targets and gates. A new one is an entry here and a function. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from amlrepro.bench.spec import Benchmark, Target
+from amlrepro.errors import unknown_name
+
+_HERE = "amlrepro.bench"
+
+BENCHMARKS: tuple[Benchmark, ...] = (
+    Benchmark(
+        "stage_one",
+        what="training step with AML",
+        against="the same step without stage one",
+        reads="overhead",
+        measure=f"{_HERE}.stage_one:time_overhead",
+        targets={"cuda": Target(1.15, 1.10), "cpu": Target(1.15, 1.10)},
+    ),
+)
+
+
+def find(name: str) -> Benchmark:
+    """A benchmark by its name; raises `UserError` with the nearest ones."""
+    known = {bench.name: bench for bench in BENCHMARKS}
+    if name not in known:
+        raise unknown_name("benchmark", name, known, "amlris bench")
+    return known[name]
+
+
+def choose(names: Sequence[str]) -> list[Benchmark]:
+    """The named benchmarks in the catalogue's order, the usual ones where none is named; raises `UserError`."""
+    if not names:
+        return [bench for bench in BENCHMARKS if bench.usual]
+    wanted = {find(name).name for name in names}
+    return [bench for bench in BENCHMARKS if bench.name in wanted]
