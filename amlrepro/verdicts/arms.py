@@ -55,6 +55,7 @@ class Arms:
         self._cells = {CellRef(c.experiment, c.block, c.row, c.column): c for c in plan.cells}
         self._readers = {e.id: CellReader(store, plan, e.id, intervals=False) for e in plan.experiments}
         self._known: dict[CellRef, Arm] = {}
+        self._recipes: dict[str, str] = {}  # by run: a hash, asked for by every cell
         self._groups: dict[Group, dict[Hashable, Seeds]] | None = None
 
     def has(self, ref: CellRef) -> bool:
@@ -110,8 +111,12 @@ class Arms:
     def _recipe(self, cell: Cell) -> Hashable:
         if cell.kind == "derived":
             return (cell.op, *(self._recipe(part) for part in self._parts(cell)))
-        runs = {self._plan.runs[r.run_id].config.recipe_id for r in cell.requests if r.run_id in self._plan.runs}
-        return tuple(sorted(runs))
+        return tuple(sorted({self._recipe_of(r.run_id) for r in cell.requests if r.run_id in self._plan.runs}))
+
+    def _recipe_of(self, run_id: str) -> str:
+        if run_id not in self._recipes:
+            self._recipes[run_id] = self._plan.runs[run_id].config.recipe_id
+        return self._recipes[run_id]
 
     def _group(self, cell: Cell) -> Group:
         if cell.kind == "derived":

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from amlrepro.cli.main import main
+from amlrepro import cli
+from amlrepro.cli.main import COMMANDS, main
 from amlrepro.config import RunConfig, dump_config
 from amlrepro.files import write_text
 from amlrepro.suite.folder import experiments_folder
@@ -53,7 +54,8 @@ def call(*arguments: str) -> int:
 def test_help_and_plan_load_neither_torch_nor_pandas(elsewhere: Path) -> None:
     code = """
 import sys
-from amlrepro.cli.main import main
+from amlrepro import cli
+from amlrepro.cli.main import COMMANDS, main
 for arguments in (["--help"], ["run", "--help"], ["plan", "table1", "--profile", "demo"], ["status"]):
     try:
         main(arguments)
@@ -141,7 +143,8 @@ def test_plan_of_everything(capsys: pytest.CaptureFixture[str]) -> None:
 def test_plan_of_many_seeds_is_free_of_torch_and_one_line_a_recipe(elsewhere: Path) -> None:
     code = """
 import sys
-from amlrepro.cli.main import main
+from amlrepro import cli
+from amlrepro.cli.main import COMMANDS, main
 try:
     main(["plan", "all", "--assume-data", "--seeds", *map(str, range(17))])
 except SystemExit:
@@ -267,3 +270,23 @@ def test_early_and_late_weights_come_from_one_run(elsewhere: Path, capfd: pytest
 def table_of(output: str) -> str:
     """What was printed from the table's watermark on."""
     return output[output.index("SYNTHETIC DATA") :]
+
+
+def test_the_list_of_commands_imports_none_of_them_and_every_one_is_there(elsewhere: Path) -> None:
+    """`amlris --help` loads only the modules of the group itself; each entry then loads as a command with help."""
+    code = (
+        "import sys\n"
+        "from amlrepro.cli.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted(m for m in sys.modules if m.startswith('amlrepro')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = ["", ".cli", ".cli.arguments", ".cli.lazy", ".cli.main", ".errors"]
+    assert done.stdout.splitlines()[-1] == str([f"amlrepro{name}" for name in loaded])
+    for entry in COMMANDS:
+        command = entry.load()
+        assert command.name == entry.name
+        assert command.help
+        assert f"│ {entry.name} " in done.stdout
+    files = {path.stem for path in Path(cli.__path__[0]).glob("*.py")}
+    assert {entry.target.partition(":")[0].rpartition(".")[2] for entry in COMMANDS} <= files

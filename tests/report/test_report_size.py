@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from fake_store import make_plan
-from large_store import Size, fill_large, large_plan
 
+from amlrepro.bench.large_store import Size, fill_large, large_plan
 from amlrepro.report.api import report
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.store import Store

@@ -1,7 +1,4 @@
-"""A store of hundreds of finished runs and thousands of cached evaluations, written quickly: to time and count.
-
-`python tests/report/large_store.py 21` times `amlris report` on 630 runs with more than 5,000 evaluations.
-"""
+"""A store of hundreds of finished runs and thousands of cached evaluations, written quickly: to time and count."""
 
 from __future__ import annotations
 
@@ -9,23 +6,19 @@ import hashlib
 import io
 import json
 import math
-import sys
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from fake_store import make_records
 
 from amlrepro.config import EvalConfig, dump_config
 from amlrepro.metrics.bootstrap import image_sums
 from amlrepro.metrics.compute import DEFAULT_METRICS, GENERALIZED_METRICS, METRICS
+from amlrepro.metrics.records import Records
 from amlrepro.metrics.summary import BOOTSTRAP, SIDES, _hash
 from amlrepro.perturb.specs import SEVEN
-from amlrepro.report.api import report
 from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan, PlannedRun
@@ -61,7 +54,7 @@ def large_plan(seeds: int) -> Plan:
 
 def fill_large(store: Store, plan: Plan) -> Size:
     """Finish every run of the plan. All evaluations have the same records' shape, and digests of their own."""
-    records = make_records(0.7, SAMPLES, IMAGES, seed=0)
+    records = _records()
     columns = store.folder / "records.parquet"
     columns.parent.mkdir(parents=True)
     records.write(columns)
@@ -88,6 +81,17 @@ def fill_large(store: Store, plan: Plan) -> Size:
             _write(folder.eval_meta(evaluation.eval_id), json.dumps(values, indent=1))
     evals, probes = (sum(len(getattr(run, kind)) for run in plan.runs.values()) for kind in ("evals", "probes"))
     return Size(len(plan.runs), evals, probes)
+
+
+def _records() -> Records:
+    """`SAMPLES` samples of `IMAGES` images with an IoU around 0.7."""
+    random = np.random.default_rng(0)
+    image = np.arange(SAMPLES) % IMAGES
+    target = random.integers(2_000, 40_000, SAMPLES)
+    common = (random.uniform(0.6, 0.8, SAMPLES) * target).astype(np.int64)
+    size = np.full(SAMPLES, 480), np.full(SAMPLES, 640)
+    ids = np.stack([np.arange(SAMPLES) // 3, np.arange(SAMPLES), image, *size], 1)
+    return Records.from_counts(ids, common, common, target)
 
 
 def _write(path: Path, text: str) -> None:
@@ -118,7 +122,7 @@ def _finish(store: Store, run: PlannedRun) -> None:
 
 def _probe(run: PlannedRun, probe_id: str, checkpoint: str) -> dict[str, Any]:
     epoch = run.until if checkpoint == "last" else int(checkpoint.removeprefix("epoch"))
-    fields = ("lt_020", "ge_050", "ge_090", "mean", "std", "scores", "pairs", "batches", "memory_mb")
+    fields: tuple[str, ...] = ("lt_020", "ge_050", "ge_090", "mean", "std", "scores", "pairs", "batches", "memory_mb")
     fields += ("time_min_per_epoch", *(f"{k}_tau0{t}0" for k in ("coverage", "blanked") for t in (2, 3, 4, 6)))
     return {"probe_id": probe_id, "run_id": run.run_id, "epoch": epoch, "values": dict.fromkeys(fields, 0.5)}
 
@@ -147,20 +151,3 @@ def _meta(run: PlannedRun, evaluation: EvalConfig, digest: str, values: dict[str
         "train_images": seen,
         "summary": summary | ({"unseen": {"excluded": _hash(seen), **part}} if seen else {}),
     }
-
-
-def _time(seeds: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        begin = time.process_time()
-        plan = large_plan(seeds)
-        print(f"plan: {time.process_time() - begin:.1f} s of CPU")
-        store = Store(Path(folder), "paper")
-        print(fill_large(store, plan))
-        for name in ("first report", "with metrics, intervals and figures cached"):
-            begin, wall = time.process_time(), time.perf_counter()
-            report(store, plan)
-            print(f"{name}: {time.process_time() - begin:.1f} s of CPU, {time.perf_counter() - wall:.1f} s")
-
-
-if __name__ == "__main__":
-    _time(int(sys.argv[1]))
