@@ -18,6 +18,16 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         measure=f"{_HERE}.stage_one:time_overhead",
         targets={"cuda": Target(1.15, 1.10), "cpu": Target(1.15, 1.10)},
     ),
+    *(
+        Benchmark(
+            f"cost_{model}",
+            what=f"training step of {title}+AML",
+            against=f"{title}'s, each in a process of its own (Table 9)",
+            reads="overhead",
+            measure=f"{_HERE}.cost:{model}",
+        )
+        for model, title in (("caris", "CARIS"), ("detris", "DETRIS"), ("rela", "ReLA"))
+    ),
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from amlrepro.data.specs import dataset_spec
 from amlrepro.metrics.bootstrap import Interval, mean_interval
 from amlrepro.metrics.summary import MetricValue, origin, read_image_sums, read_metric
+from amlrepro.suite.benched import BenchedCost, benched_value, find_cost, read_costs
 from amlrepro.suite.imported import ImportedLog, ImportedNumber, imported_number, read_imports
 from amlrepro.suite.operations import OPERATIONS
 from amlrepro.suite.plan import Cell, HistoryRequest, Plan, ProbeRequest, Request
@@ -29,8 +30,8 @@ class CellResult:
     seeds that are there, unrounded. difference: value minus reference in points, None in watermarked reports. seeds:
     (seed, value) of each. interval: bootstrap over images, with several seeds over seeds too; averages have none.
     samples: (image, sentence) pairs scored a seed. scored_at, split_by, checkpoint, epoch: how. reason: why a cell that
-    should have our number has none, or not all its seeds. imported: where there is none of ours, what a log of the
-    official code says; it is no seed, and nothing is calculated from it.
+    should have our number has none, or not all its seeds, or that it was benched. imported: where there is none of
+    ours, what a log of the official code says; it is no seed, and nothing is calculated from it.
     """
 
     cell: Cell
@@ -72,6 +73,7 @@ class CellReader:
         self._blocks = {b.id: b.table() for e in plan.experiments if e.id == experiment for b in e.blocks}
         self._cells = {(c.block, c.row, c.column): c for c in plan.cells if c.experiment == experiment}
         self._results: dict[tuple[str, str, str], CellResult] = {}
+        self._costs: list[BenchedCost] | None = None
         self._imports: list[ImportedLog] | None = None  # read with the first cell that has no number
 
     def block(self, block: str) -> dict[Key, CellResult]:
@@ -99,7 +101,24 @@ class CellReader:
             return replace(blank, value=cell.value, difference=_difference(cell.value, printed, self._plan))
         if cell.kind == "measured":
             return self._or_imported(_measured(self._store, self._plan, blank, self._intervals))
-        return _logged(self._store, self._plan, blank) if cell.kind in ("probe", "history") else blank
+        if cell.kind in ("probe", "history"):
+            return self._or_benched(_logged(self._store, self._plan, blank))
+        return blank
+
+    def _or_benched(self, result: CellResult) -> CellResult:
+        """Time and memory that no run measured, as `amlris bench` did; no seed's, so nothing is concluded from it."""
+        request = next(iter(result.cell.requests), None)
+        if result.value is not None or not isinstance(request, ProbeRequest) or request.probe.kind != "cost":
+            return result
+        if self._costs is None:
+            self._costs = read_costs(self._store.root, self._store.profile)
+        run = self._plan.runs[request.run_id]
+        cost = find_cost(self._costs, run.config)
+        value = benched_value(cost, str(result.cell.field), run.config.train.epoch_refs or run.refs) if cost else None
+        if cost is None or value is None:
+            return result
+        difference = _difference(value, result.reference, self._plan)
+        return replace(result, value=value, difference=difference, reason=f"by amlris bench, {cost.says}")
 
     def _or_imported(self, result: CellResult) -> CellResult:
         if result.value is not None or self._plan.watermark:

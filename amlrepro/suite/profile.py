@@ -111,11 +111,11 @@ def bench_configs(name: str) -> dict[str, RunConfig]:
     return step_configs(name, {"CARIS": "baseline", "CARIS+AML": "inferred"})
 
 
-def step_configs(name: str, sides: Mapping[str, str]) -> dict[str, RunConfig]:
-    """CARIS by several presets (title -> preset) at a profile's sizes with fresh weights, to compare their steps."""
+def step_configs(name: str, sides: Mapping[str, str], model: str = "caris") -> dict[str, RunConfig]:
+    """A model by several presets (title -> preset) at a profile's sizes with fresh weights, to compare their steps."""
     profile = load_profile(name)
     fresh = {"init.vision": "scratch", "init.text": "scratch"}
-    return {side: resolve(profile, "caris", preset, "refcoco", overrides=fresh) for side, preset in sides.items()}
+    return {side: resolve(profile, model, preset, "refcoco", overrides=fresh) for side, preset in sides.items()}
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:

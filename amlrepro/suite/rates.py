@@ -16,6 +16,7 @@ from amlrepro.data.specs import SplitCounts
 from amlrepro.errors import UserError
 from amlrepro.files import read_json
 from amlrepro.rundir import RunDir
+from amlrepro.suite.benched import read_costs
 from amlrepro.suite.cost import (
     evaluation_hours,
     is_joint,
@@ -36,7 +37,7 @@ Kind = tuple[str, str, int, bool]  # model, its size, side of its input, whether
 @dataclass(frozen=True)
 class Measured:
     """Pace of one kind of training on one kind of GPU. images_per_s: of one process; images: how many it is the mean
-    over; runs: how many runs these are of."""
+    over; runs: how many runs these are of, 0 where it was benched."""
 
     kind: Kind
     gpu: str
@@ -107,7 +108,8 @@ def kind_of(config: RunConfig, with_aml: bool) -> Kind:
 
 
 def measure_rates(store: Store) -> Rates:
-    """The rates of a store: of its runs on the GPU that was used last; the paper's while no run has left a pace."""
+    """The rates of a store: of its runs on the GPU that was used last; while no run has left a pace, what was benched
+    at these sizes (`suite/benched.py`); without that the paper's."""
     found: dict[str, dict[Kind, list[tuple[str, float, float]]]] = {}
     last: dict[str, float] = {}
     for run_id in store.run_ids():
@@ -123,10 +125,20 @@ def measure_rates(store: Store) -> Rates:
                 found.setdefault(gpu, {}).setdefault(kind, []).append((run_id, images, seconds))
                 last[gpu] = max(since, last.get(gpu, since))
     if not found:
-        return PAPER
+        return _benched(store)
     gpu = max(found, key=lambda name: (last[name], name))
     measured = {kind: _measured(kind, gpu, rows) for kind, rows in found[gpu].items()}
     return Rates(gpu, measured, tuple(sorted(set(found) - {gpu})))
+
+
+def _benched(store: Store) -> Rates:
+    """What was benched, of the official precision: the runs of experiments have it."""
+    costs = [each for each in read_costs(store.root, store.profile) if each.numerics == "faithful"]
+    if not costs:
+        return PAPER
+    gpu = device_title(costs[0].device)
+    kinds = {(each.model, each.size, each.image_size, each.aml): each.images_per_s for each in costs}
+    return Rates(gpu, {kind: Measured(kind, gpu, pace, 1.0, 0) for kind, pace in kinds.items()})
 
 
 def price(run: PlannedRun, plan: Plan, rates: Rates = PAPER) -> Price:
@@ -165,7 +177,8 @@ def says(rates: Rates, runs: Iterable[PlannedRun]) -> str:
         for (name, _, _, aml), each in sorted(rates.measured.items())
     )
     rest = f", {len(trained) - len(ours)} scaled from those" if len(ours) < len(trained) else ""
-    return f"what was measured here on {rates.gpu} ({paces}): {len(ours)} trainings directly{rest}"
+    how = "measured here" if any(each.runs for each in rates.measured.values()) else "benched (amlris bench)"
+    return f"what was {how} on {rates.gpu} ({paces}): {len(ours)} trainings directly{rest}"
 
 
 def _measured(kind: Kind, gpu: str, rows: list[tuple[str, float, float]]) -> Measured:
@@ -196,7 +209,12 @@ def _gpu(session: Mapping[str, Any]) -> str:
     gpus = (session.get("hardware") or {}).get("gpus") or []
     names = devices or ([] if session.get("device") == "cpu" else gpus)
     name = str(names[0]) if names else "cpu"
-    return "CPU" if name == "cpu" else name.removeprefix("NVIDIA ").strip()
+    return device_title(name)
+
+
+def device_title(name: str) -> str:
+    """A device's name without its maker's and a processor's details."""
+    return "CPU" if name.upper().startswith("CPU") else name.removeprefix("NVIDIA ").strip()
 
 
 def _stage_one(model: str, with_aml: bool) -> float:
