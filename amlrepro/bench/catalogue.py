@@ -28,6 +28,21 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         )
         for model, title in (("caris", "CARIS"), ("detris", "DETRIS"), ("rela", "ReLA"))
     ),
+    *(
+        Benchmark(
+            f"growth_{name}",
+            what=f"growth of {what} of CARIS+AML",
+            against=f"three {sizes}",
+            reads="value",
+            unit="(exponent)",
+            measure=f"{_HERE}.scaling:{name}",
+        )
+        for name, what, sizes in (
+            ("batch", "a step", "batch sizes"),
+            ("resolution", "a step", "sides of the input"),
+            ("data", "an epoch", "numbers of training refs"),
+        )
+    ),
 )
 
 
