@@ -183,6 +183,7 @@ def _costs(summary: PlanSummary) -> list[str]:
         f"for validation while training and {_hours(summary.probe_hours)} for probes: our estimate, a third of the "
         "training rate for each sample.",
     ]
+    lines += _with_measures(summary)
     if summary.rates.others:
         lines.append(f"Runs on {', '.join(summary.rates.others)} are in the store too; their pace is not used.")
     if summary.rates.measured:
@@ -190,6 +191,22 @@ def _costs(summary: PlanSummary) -> list[str]:
     estimated = {run.planned.config.model.name for run in summary.runs if run.hours is not None} & {*ESTIMATED}
     return lines + [
         f"{get_spec(name).title} has no printed rate; its cost is estimated from CARIS's." for name in estimated
+    ]
+
+
+def _with_measures(summary: PlanSummary) -> list[str]:
+    """What all of it costs with the measures for speed, where they were benched."""
+    measures = summary.measures
+    if measures is None or summary.hours_fast is None or summary.hours_in_all is None:
+        return ["What a run costs on this device, and what the measures for speed save, is measured by: amlris bench"]
+    parts = []
+    if measures.training:
+        parts.append(f"a step {measures.training:.2f} x as fast (--set train.numerics=fast)")
+    if measures.evaluation:
+        parts.append(f"CARIS's evaluations {measures.evaluation:.2f} x (always on)")
+    return [
+        f"With all measures for speed about {summary.hours_fast:.1f} h instead of {summary.hours_in_all:.1f}: "
+        f"{', '.join(parts)}, as benched on {measures.device}."
     ]
 
 

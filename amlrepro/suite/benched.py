@@ -46,7 +46,7 @@ def read_costs(root: Path, profile: str) -> list[BenchedCost]:
     root: of the store. Raises `UserError` for a file that is not one of `amlris bench`'s.
     """
     found: list[BenchedCost] = []
-    for path in sorted((root / FOLDER).glob(f"*/{profile}/cost_*.json")):
+    for path in sorted((root / FOLDER).glob(f"*/{_sizes(profile)}/cost_*.json")):
         try:
             result = read_json(path)
             found += [_cost(result["device"], row, path.stat().st_mtime) for row in result["details"]["costs"]]
@@ -55,6 +55,11 @@ def read_costs(root: Path, profile: str) -> list[BenchedCost]:
             raise UserError("this is no result of `amlris bench`", where=path, found=str(error), hint=hint) from None
     last = max(found, key=lambda each: (each.written, each.device), default=None)
     return [each for each in found if last is not None and each.device == last.device]
+
+
+def _sizes(profile: str) -> str:
+    """Whose sizes were benched: the pilot's models and pictures are the paper's."""
+    return "paper" if profile == "pilot" else profile
 
 
 def find_cost(costs: list[BenchedCost], config: RunConfig) -> BenchedCost | None:
@@ -80,6 +85,41 @@ def benched_value(cost: BenchedCost, field: str, refs: int | None) -> float | No
         return cost.values.get(field)
     seconds = cost.values["seconds_per_step"]
     return None if refs is None or seconds is None else seconds * (refs // cost.batch) / 60
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What the measures for speed bring on a device, as benched: factors at least as large as 1 save time.
+
+    training: `train.numerics=fast` in a step of CARIS, taken for all models; evaluation: of CARIS, pictures encoded
+    once for their sentences, against one forward a sentence, which the estimate charges. None where it was not benched
+    or gave other results.
+    """
+
+    device: str
+    training: float | None
+    evaluation: float | None
+
+    def hours(self, config: RunConfig, training: float, scoring: float) -> float:
+        """GPU hours of a run with all measures; those of its training and its scoring without them are given."""
+        shared = self.evaluation if config.model.name == "caris" else None
+        return training / (self.training or 1.0) + scoring / (shared or 1.0)
+
+
+def read_measures(root: Path, profile: str) -> Measures | None:
+    """What was benched of the measures at a profile's sizes, on the device that was benched last; None where nothing
+    was."""
+    found: list[tuple[float, str, str, float]] = []
+    for name in ("training", "evaluation"):
+        for path in (root / FOLDER).glob(f"*/{_sizes(profile)}/{name}.json"):
+            result = read_json(path)
+            if not result.get("gate") or result["gate"]["passed"]:
+                found.append((path.stat().st_mtime, str(result["device"]), name, float(result["value"]["median"])))
+    if not found:
+        return None
+    device = max(found)[1]
+    own = {name: value for _, each, name, value in found if each == device}
+    return Measures(device, own.get("training"), own.get("evaluation"))
 
 
 def _cost(device: str, row: Mapping[str, Any], written: float) -> BenchedCost:

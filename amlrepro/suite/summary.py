@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from amlrepro.suite.benched import Measures, read_measures
 from amlrepro.suite.plan import Plan, PlannedRun
 from amlrepro.suite.rates import PAPER, Price, Rates, price
 from amlrepro.suite.store import Store
@@ -39,7 +40,8 @@ class RunSummary:
 class PlanSummary:
     """Totals. rows_served: rows of blocks that the runs feed, each counted once a run; asked: trainings of all tables
     and figures when each trains for itself; trainings: unique ones; trainings_done: those in the store. hours, ...:
-    GPU hours by `rates`; hours_unshared: of `asked`."""
+    GPU hours by `rates`; hours_unshared: of `asked`; measures: what was benched of the measures for speed, and
+    hours_fast what training and scoring cost together with all of them."""
 
     runs: tuple[RunSummary, ...]
     trainings: int
@@ -58,6 +60,13 @@ class PlanSummary:
     probe_hours: float | None
     unavailable: tuple[str, ...]
     rates: Rates = PAPER
+    measures: Measures | None = None
+    hours_fast: float | None = None
+
+    @property
+    def hours_in_all(self) -> float | None:
+        """GPU hours of training and scoring together."""
+        return _total([self.hours, self.validation_hours, self.evaluation_hours, self.probe_hours])
 
 
 def summarize(plan: Plan, store: Store | None, rates: Rates = PAPER) -> PlanSummary:
@@ -65,6 +74,7 @@ def summarize(plan: Plan, store: Store | None, rates: Rates = PAPER) -> PlanSumm
     runs = tuple(_run(planned, store, price(planned, plan, rates)) for planned in plan.runs.values())
     trained = [run for run in runs if run.trained]
     asking = {run.planned.run_id: _experiments(run.planned) for run in trained}
+    measures = read_measures(store.root, store.profile) if store is not None else None
     reasons = [cell.reason for cell in plan.cells] + [figure.reason for figure in plan.figures]
     return PlanSummary(
         runs=runs,
@@ -84,6 +94,8 @@ def summarize(plan: Plan, store: Store | None, rates: Rates = PAPER) -> PlanSumm
         probe_hours=_total(run.price.probes for run in runs),
         unavailable=tuple(dict.fromkeys(reason for reason in reasons if reason)),
         rates=rates,
+        measures=measures,
+        hours_fast=_total(_fast(measures, run) for run in runs) if measures else None,
     )
 
 
@@ -137,6 +149,8 @@ def as_json(plan: Plan, summary: PlanSummary) -> dict[str, Any]:
         "gpu_hours_probes": summary.probe_hours,
         "rows_served": summary.rows_served,
         "gpu_hours_unshared": summary.hours_unshared,
+        "gpu_hours_in_all": summary.hours_in_all,
+        "gpu_hours_with_all_measures": summary.hours_fast,
         "unavailable": list(summary.unavailable),
     }
 
@@ -150,6 +164,15 @@ def _run(planned: PlannedRun, store: Store | None, costs: Price) -> RunSummary:
         left *= missing.epochs / planned.until
     evals, probes = len(planned.evals) - len(missing.evals), len(planned.probes) - len(missing.probes)
     return RunSummary(planned, status.state, status.epoch, evals, probes, costs.training, left, costs)
+
+
+def _fast(measures: Measures, run: RunSummary) -> float | None:
+    """A run's hours with all measures for speed."""
+    costs = run.price
+    if costs.training is None:
+        return None
+    scoring = sum(hours or 0.0 for hours in (costs.validation, costs.evaluation, costs.probes))
+    return measures.hours(run.planned.config, costs.training, scoring)
 
 
 def _experiments(planned: PlannedRun) -> int:

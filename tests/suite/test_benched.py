@@ -12,7 +12,7 @@ from amlrepro.bench.catalogue import find
 from amlrepro.bench.result import as_json, write_result
 from amlrepro.bench.spec import Setting
 from amlrepro.errors import UserError
-from amlrepro.suite.benched import benched_value, find_cost, read_costs
+from amlrepro.suite.benched import Measures, benched_value, find_cost, read_costs, read_measures
 from amlrepro.suite.cells import block_cells
 from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.inputs import Inputs
@@ -22,6 +22,7 @@ from amlrepro.suite.profile import load_profile
 from amlrepro.suite.rates import PAPER, measure_rates, says
 from amlrepro.suite.rows import Choices
 from amlrepro.suite.store import Store
+from amlrepro.suite.summary import summarize
 
 
 def _row(aml: bool, seconds: float, memory: float, **more: Any) -> dict[str, Any]:
@@ -93,6 +94,33 @@ def test_only_the_same_kind_of_step_is_meant(tmp_path: Path) -> None:
         assert find_cost(costs, config.with_changes(change)) is None
     assert benched_value(costs[0], "time_min_per_epoch", 119) == pytest.approx(7 / 60)  # the short batch is dropped
     assert benched_value(costs[0], "time_min_per_epoch", None) is None
+
+
+def test_hours_with_all_measures_by_hand(tmp_path: Path) -> None:
+    """12 h of training at 1.5 x and 6 h of scoring at 2 x are 8 + 3; of DETRIS no scoring is shared, so 8 + 6. A
+    measure whose gate failed does not count."""
+    plan = _plan("table2")
+    caris, detris = (
+        next(r.config for r in plan.runs.values() if r.config.model.name == n) for n in ("caris", "detris")
+    )
+    for name, value, passed in (("training", 1.5, True), ("evaluation", 2.0, True)):
+        path = tmp_path / "bench" / "cpu" / "demo" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"device": "CPU", "value": {"median": value}, "gate": {"passed": passed}}))
+    measures = read_measures(tmp_path, "demo")
+    assert measures == Measures("CPU", 1.5, 2.0)
+    assert measures is not None
+    assert measures.hours(caris, 12.0, 6.0) == pytest.approx(11.0)
+    assert measures.hours(detris, 12.0, 6.0) == pytest.approx(14.0)
+    _bench(tmp_path, [_row(False, 1.6, 1.0), _row(True, 2.0, 1.0)])
+    store = Store(tmp_path, "demo")
+    summary = summarize(plan, store, measure_rates(store))
+    assert summary.hours_fast is not None
+    assert summary.hours_in_all is not None
+    assert summary.hours_in_all / 2 < summary.hours_fast < summary.hours_in_all / 1.4
+    path.write_text(json.dumps({"device": "CPU", "value": {"median": 2.0}, "gate": {"passed": False}}))
+    assert read_measures(tmp_path, "demo") == Measures("CPU", 1.5, None)
+    assert read_measures(tmp_path, "smoke") is None
 
 
 def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
