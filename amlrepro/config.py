@@ -19,7 +19,7 @@ from pydantic import Field
 
 from amlrepro.errors import UserError
 from amlrepro.files import canonical_hash
-from amlrepro.schema import Strict, load_yaml, merge, nest, parse_strict
+from amlrepro.schema import Strict, load_yaml, merge, nest, parse_strict, parse_yaml
 from amlrepro.sections import (
     AFMConfig,
     DataConfig,
@@ -103,10 +103,15 @@ class RunConfig(Strict):
     @property
     def run_id(self) -> str:
         """Readable slug, recipe and seed: the name of the run's folder."""
+        return named(self.recipe_name, self.seed)
+
+    @property
+    def recipe_name(self) -> str:
+        """Readable slug and recipe: what the names of all its seeds begin with."""
         parts = [self.model.name, self.strategy, self.data.train]
         if self.strategy == "aml":
             parts.append(f"tau{self.afm.tau:g}")
-        return "-".join(["_".join(parts), self.recipe_id, f"s{self.seed}"])
+        return f"{'_'.join(parts)}-{self.recipe_id}"
 
     def with_changes(self, changes: Mapping[str, Any], where: str = "--set") -> RunConfig:
         """A copy with dotted keys replaced (`{"afm.tau": 0.3}`); raises `UserError` for a wrong key or type."""
@@ -196,10 +201,23 @@ def parse_config(values: Mapping[str, Any], where: object = "configuration") -> 
 
 def load_config(path: Path) -> RunConfig:
     """Read a run's configuration from YAML (nested or dotted keys)."""
-    values = load_yaml(path)
+    return _checked(load_yaml(path), path)
+
+
+def read_config(text: str, where: object = "configuration") -> RunConfig:
+    """The configuration in a YAML text, as `load_config` reads it from a file."""
+    return _checked(parse_yaml(text, where), where)
+
+
+def _checked(values: Any, where: object) -> RunConfig:
     if not isinstance(values, Mapping):
-        raise UserError("a configuration is a mapping", where=path, found=type(values).__name__)
-    return parse_config(nest(values), path)
+        raise UserError("a configuration is a mapping", where=where, found=type(values).__name__)
+    return parse_config(nest(values), where)
+
+
+def named(recipe: str, seed: int) -> str:
+    """The name of a run: its recipe's name and its seed."""
+    return f"{recipe}-s{seed}"
 
 
 def dump_config(config: RunConfig) -> str:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,7 +99,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The JSON value in `path`; a `UserError` names the file when it does not parse."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_bytes().decode("utf-8"))  # JSON needs no translation of line ends
     except json.JSONDecodeError as error:
         raise UserError("not a JSON file", where=path, found=str(error)) from error
 
@@ -118,12 +119,17 @@ def append_jsonl(path: Path, row: dict[str, Any]) -> None:
             f.write(line)
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines file; lines that do not parse (torn by a kill) are left out. No file: no rows."""
+def read_jsonl(path: Path, having: re.Pattern[bytes] | None = None) -> list[dict[str, Any]]:
+    """Rows of a JSON-lines file; lines that do not parse (torn by a kill) are left out. No file: no rows.
+
+    having: what a line must have somewhere; others are not parsed, which takes most of the time.
+    """
     if not path.exists():
         return []
     rows = []
     for line in path.read_bytes().split(b"\n"):
+        if having is not None and having.search(line) is None:
+            continue
         with contextlib.suppress(ValueError):
             row = json.loads(line)
             if isinstance(row, dict):

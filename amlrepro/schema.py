@@ -61,10 +61,15 @@ def load_yaml(path: Path) -> Any:
     """Safe-load a YAML file; raises `UserError` when it is missing or does not parse."""
     if not path.is_file():
         raise UserError("no such file" if not path.exists() else "not a file", where=path)
+    return parse_yaml(path.read_text("utf-8"), path)
+
+
+def parse_yaml(text: str, where: object) -> Any:
+    """Safe-load a YAML text; raises `UserError` with the place `where` when it does not parse."""
     try:
-        return yaml.load(path.read_text("utf-8"), Loader=_SafeLoader)
+        return yaml.load(text, Loader=_SafeLoader)
     except yaml.YAMLError as error:
-        raise UserError("not a YAML file", where=path, found=str(error).replace("\n", " ")) from error
+        raise UserError("not a YAML file", where=where, found=str(error).replace("\n", " ")) from error
 
 
 def parse_set(assignments: list[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,7 @@ def test_a_torn_last_line_is_ignored_and_the_next_row_survives(tmp_path: Path) -
     assert read_jsonl(path) == [{"step": 1}]
     append_jsonl(path, {"step": 3})
     assert read_jsonl(path) == [{"step": 1}, {"step": 3}]
+    assert read_jsonl(path, re.compile(rb"3")) == [{"step": 3}]
 
 
 def test_hashes(tmp_path: Path) -> None:

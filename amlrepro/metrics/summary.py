@@ -13,6 +13,7 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -157,6 +158,11 @@ def _excluded(values: Mapping[str, Any], subset: Subset) -> list[int]:
 
 
 def _hash(image_ids: Sequence[int]) -> str:
+    return _hash_of(tuple(image_ids))
+
+
+@lru_cache(maxsize=64)  # training images are those of a few data sets, and thousands of evaluations list them
+def _hash_of(image_ids: tuple[int, ...]) -> str:
     return canonical_hash(list(image_ids), 16)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from amlrepro.config import EvalConfig
 from amlrepro.data.specs import dataset_spec
 from amlrepro.metrics.bootstrap import Interval, mean_interval
 from amlrepro.metrics.summary import MetricValue, origin, read_image_sums, read_metric
@@ -56,20 +58,23 @@ class CellResult:
 
 def block_cells(store: Store, plan: Plan, experiment: str, block: str) -> dict[Key, CellResult]:
     """All cells of one block by (row key, column key)."""
-    return CellReader(store, plan, experiment).block(block)
+    return CellReader.of(store, plan, experiment).block(block)
 
 
 class CellReader:
     """Reads the cells of one experiment, each once: those that are derived need others, also of other blocks.
 
-    Derived cells come from unrounded values, and only when every part is there. intervals: whether those over images
-    and seeds are wanted, which take long where they are not kept.
+    Derived cells come from unrounded values, and only when every part is there.
     """
 
-    def __init__(self, store: Store, plan: Plan, experiment: str, *, intervals: bool = True) -> None:
+    @classmethod
+    def of(cls, store: Store, plan: Plan, experiment: str) -> CellReader:
+        """The reader that everybody has who asks the same snapshot of a store for these cells."""
+        return store.remembered(("cells", id(plan), experiment), lambda: cls(store, plan, experiment))
+
+    def __init__(self, store: Store, plan: Plan, experiment: str) -> None:
         self._store = store
-        self._intervals = intervals
-        self._plan = plan
+        self._plan = plan  # also keeps it, and so its `id`, from going
         self._blocks = {b.id: b.table() for e in plan.experiments if e.id == experiment for b in e.blocks}
         self._cells = {(c.block, c.row, c.column): c for c in plan.cells if c.experiment == experiment}
         self._results: dict[tuple[str, str, str], CellResult] = {}
@@ -77,11 +82,12 @@ class CellReader:
         self._imports: list[ImportedLog] | None = None  # read with the first cell that has no number
 
     def block(self, block: str) -> dict[Key, CellResult]:
-        """All cells of one block by (row key, column key)."""
-        return {(row, column): self.cell(name, row, column) for name, row, column in self._cells if name == block}
+        """All cells of one block by (row key, column key), with their intervals."""
+        keys = [key for key in self._cells if key[0] == block]
+        return {key[1:]: _with_interval(self._store, self.cell(*key)) for key in keys}
 
     def cell(self, block: str, row: str, column: str) -> CellResult:
-        """One cell."""
+        """One cell, without its interval: those take long where they are not kept, and verdicts need none."""
         name = (block, row, column)
         if name not in self._results:
             self._results[name] = self._read(self._cells[name])
@@ -100,7 +106,7 @@ class CellReader:
         if cell.kind == "formula":
             return replace(blank, value=cell.value, difference=_difference(cell.value, printed, self._plan))
         if cell.kind == "measured":
-            return self._or_imported(_measured(self._store, self._plan, blank, self._intervals))
+            return self._or_imported(_measured(self._store, self._plan, blank))
         if cell.kind in ("probe", "history"):
             return self._or_benched(_logged(self._store, self._plan, blank))
         return blank
@@ -173,14 +179,14 @@ def _logged(store: Store, plan: Plan, blank: CellResult) -> CellResult:
     )
 
 
-def _measured(store: Store, plan: Plan, blank: CellResult, intervals: bool) -> CellResult:
+def _measured(store: Store, plan: Plan, blank: CellResult) -> CellResult:
     cell = blank.cell
     there: list[tuple[Request, dict[str, Any], MetricValue]] = []
     absent = []
     for request in cell.requests:
-        if isinstance(request, Request) and store.eval_present(request.run_id, request.eval):
-            path = store.run(request.run_id).eval_meta(request.eval_id)
-            meta = dict(store.read(path))
+        path = _evaluated(store, request.run_id, request.eval) if isinstance(request, Request) else None
+        if isinstance(request, Request) and path is not None:
+            meta = store.read(path)
             there.append((request, meta, read_metric(path, cell.metric, cell.subset, meta)))
         else:
             absent.append(why_absent(store.status(request.run_id)))
@@ -197,13 +203,22 @@ def _measured(store: Store, plan: Plan, blank: CellResult, intervals: bool) -> C
         value=value,
         difference=_difference(value, blank.reference, plan),
         seeds=tuple((_seed(plan, r.run_id), v.value) for r, _, v in known if v.value is not None),
-        interval=_interval(store, [(r, m) for r, m, _ in known], cell, known[0][2].interval) if intervals else None,
         samples=known[0][2].samples,
         run_ids=tuple(r.run_id for r, _, _ in known),
         eval_ids=tuple(r.eval_id for r, _, _ in known),
         reason=reason,
         **_circumstances([m for _, m, _ in known], known[0][0]),
     )
+
+
+def _evaluated(store: Store, run_id: str, evaluation: EvalConfig) -> Path | None:
+    """An evaluation's JSON file; None where it is not there. Many metrics come from one, so it is looked for once."""
+
+    def find() -> Path | None:
+        there = store.eval_present(run_id, evaluation)
+        return store.run(run_id).eval_meta(evaluation.eval_id) if there else None
+
+    return store.remembered(("evaluated", run_id, evaluation.eval_id), find)
 
 
 def _circumstances(metas: list[dict[str, Any]], request: Request) -> dict[str, Any]:
@@ -219,22 +234,26 @@ def _circumstances(metas: list[dict[str, Any]], request: Request) -> dict[str, A
     }
 
 
-def _interval(
-    store: Store, known: list[tuple[Request, dict[str, Any]]], cell: Cell, single: Interval | None
-) -> Interval | None:
-    """Around the mean over seeds; of one seed, its evaluation's own."""
-    if len(known) == 1:
-        return single
+def _with_interval(store: Store, result: CellResult) -> CellResult:
+    """The interval over images of a cell that comes from evaluations, around the mean over seeds; of one seed, its
+    evaluation's own."""
+    cell = result.cell
+    if cell.kind != "measured" or result.value is None:
+        return result
+    runs = zip(result.run_ids, result.eval_ids, strict=True)
+    paths = [store.run(run_id).eval_meta(eval_id) for run_id, eval_id in runs]
+    metas = [store.read(path) for path in paths]
     names = [cell.metric]
+    if len(paths) == 1:
+        return replace(result, interval=read_metric(paths[0], cell.metric, cell.subset, metas[0]).interval)
 
     def calculate() -> list[float] | None:
-        metas = [store.run(request.run_id).eval_meta(request.eval_id) for request, _ in known]
-        found = mean_interval([read_image_sums(meta, names, cell.subset) for meta in metas], cell.metric)
+        found = mean_interval([read_image_sums(path, names, cell.subset) for path in paths], cell.metric)
         return [found.low, found.high] if found else None
 
-    because = origin([meta for _, meta in known], names, cell.subset)
+    because = origin(metas, names, cell.subset)
     limits = store.calculated("interval of a mean over seeds", because, calculate)
-    return Interval(*limits) if limits else None
+    return replace(result, interval=Interval(*limits) if limits else None)
 
 
 def _derived(blank: CellResult, parts: list[CellResult], plan: Plan) -> CellResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ from amlrepro.config import EvalConfig
 from amlrepro.errors import UserError
 from amlrepro.files import canonical_hash, read_json, write_json
 from amlrepro.rundir import RunDir
-from amlrepro.suite.store import RunStatus, Store
+from amlrepro.suite.store import RunStatus, Store, T
 
 
 class Snapshot(Store):
     """A store that remembers what it has read, for as long as one report takes. What is there and how
-    far runs are is taken when it is first asked for; a file that has changed is read again.
+    far runs are is taken when it is first asked for, and so is what is `remembered` (cells, arms); a file that has
+    changed is read again.
 
     Results of `calculated` are kept in `cache.json` of the store by what they were calculated from, and written by
     `keep`.
@@ -28,6 +29,7 @@ class Snapshot(Store):
         self._states: dict[str, RunStatus] = {}
         self._folders: dict[str, RunDir] = {}
         self._present: dict[tuple[str, EvalConfig], bool] = {}
+        self._remembered: dict[Hashable, Any] = {}
         self._cache = self.folder / "cache.json"
         self._calculated: dict[str, Any] | None = None
         self._changed = False
@@ -62,6 +64,13 @@ class Snapshot(Store):
         if key not in self._present:
             self._present[key] = super().eval_present(run_id, evaluation)
         return self._present[key]
+
+    def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gave when it was first asked for under this key."""
+        if key not in self._remembered:
+            self._remembered[key] = make()
+        value: T = self._remembered[key]
+        return value
 
     def calculated(self, kind: str, origin: Any, calculate: Callable[[], Any]) -> Any:
         """The JSON value that `calculate` gives, from the cache where that has it."""

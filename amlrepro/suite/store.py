@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from amlrepro.config import EvalConfig, ProbeConfig, load_config
+from amlrepro.config import VERSIONS, EvalConfig, ProbeConfig, load_config, named, read_config
 from amlrepro.errors import UserError
 from amlrepro.files import read_json, read_jsonl, write_json
 from amlrepro.rundir import RunDir
 from amlrepro.schema import parse_strict
 from amlrepro.suite.lease import Owner, held, lease_path
 from amlrepro.suite.plan import PlannedRun
+
+T = TypeVar("T")
+_OF_AN_EPOCH = re.compile(rb'"kind"\s*:\s*"epoch"')
+_SEED = re.compile(r"^seed: (0|[1-9][0-9]*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,10 @@ class Store:
         """The JSON value that `calculate` gives. kind, origin: what it is and all it depends on (None where that is not
         known), for stores that keep such values."""
         return calculate()
+
+    def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives. key: says what it is, for stores that give it only once."""
+        return make()
 
     def state(self, run_id: str) -> dict[str, Any]:
         """The run's `state.json`; empty where there is none."""
@@ -216,13 +225,25 @@ def is_stale(run: RunDir) -> bool:
 
 @lru_cache(maxsize=1024)
 def _epoch_rows(path: Path, stamp: int) -> dict[int, dict[str, Any]]:
-    rows = (row for row in read_jsonl(path) if row.get("kind") == "epoch")
+    rows = (row for row in read_jsonl(path, _OF_AN_EPOCH) if row.get("kind") == "epoch")
     return {int(row["epoch"]): row for row in rows}
 
 
 @lru_cache(maxsize=4096)
 def _name_today(path: Path, stamp: int) -> str:
-    return load_config(path).run_id
+    """What the configuration in a file is called today."""
+    text = path.read_text("utf-8")
+    seeds = _SEED.findall(text)
+    if len(seeds) != 1:
+        return load_config(path).run_id
+    return named(_recipe_today(_SEED.sub("", text), tuple(VERSIONS.items())), int(seeds[0]))
+
+
+@lru_cache(maxsize=256)
+def _recipe_today(text: str, versions: tuple[tuple[str, int], ...]) -> str:
+    """The name of a recipe: all of a configuration but the line with the seed, parsed once for all of its seeds.
+    versions: of the components, which names depend on too."""
+    return read_config(text).recipe_name
 
 
 def read_eval_config(meta: dict[str, Any], where: Path) -> EvalConfig:

@@ -50,10 +50,15 @@ class NoiseGroup:
 class Arms:
     """Reads cells of a plan as arms, and pools their noise over every recipe that the plan knows."""
 
+    @classmethod
+    def of(cls, store: Store, plan: Plan) -> Arms:
+        """The arms that everybody has who asks the same snapshot of a store for this plan's."""
+        return store.remembered(("arms", id(plan)), lambda: cls(store, plan))
+
     def __init__(self, store: Store, plan: Plan) -> None:
         self._plan = plan
         self._cells = {CellRef(c.experiment, c.block, c.row, c.column): c for c in plan.cells}
-        self._readers = {e.id: CellReader(store, plan, e.id, intervals=False) for e in plan.experiments}
+        self._readers = {e.id: CellReader.of(store, plan, e.id) for e in plan.experiments}
         self._known: dict[CellRef, Arm] = {}
         self._recipes: dict[str, str] = {}  # by run: a hash, asked for by every cell
         self._groups: dict[Group, dict[Hashable, Seeds]] | None = None

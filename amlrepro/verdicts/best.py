@@ -11,10 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from amlrepro.verdicts.labels import BEST, WRONG_SIGN, Outcome, worst_left
 from amlrepro.verdicts.noise import Difference
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
 
 _SCALES = 400  # points of the integral over S
 _COMMON = 120  # points of the integral over Z
@@ -92,23 +99,44 @@ def critical(level: float, nu: int, loadings: tuple[float, ...]) -> float:
 def beyond(q: float, nu: int, loadings: Sequence[float]) -> float:
     """P(max |T_j| > q)."""
     import numpy as np
-    from scipy.special import gammaln, ndtr
+    from scipy.special import ndtr
 
     if math.isinf(q):
         return 0.0
-    # over y = ln S, whose density is 2 (nu/2)^(nu/2) / Gamma(nu/2) exp(nu y - nu exp(2 y) / 2)
-    y = np.linspace(-4.0 - 36.0 / nu, 1.6, _SCALES)
-    log = math.log(2) + nu / 2 * math.log(nu / 2) - gammaln(nu / 2) + nu * y - nu * np.exp(2 * y) / 2
-    weights = np.exp(log) * (y[1] - y[0])
-    bound = q * np.exp(y)[:, None]  # of lambda_j Z + sqrt(1 - lambda_j^2) e_j
-    nodes, node_weights = np.polynomial.legendre.leggauss(_COMMON)
+    scales, weights = _over_scales(nu)
+    bound = q * scales[:, None]  # of lambda_j Z + sqrt(1 - lambda_j^2) e_j
+    nodes, node_weights = _gauss()
     constants = any(loaded >= 1 for loaded in loadings)
     reach = np.minimum(bound, _FAR) if constants else np.full_like(bound, _FAR)
     z = reach * nodes[None, :]
     inside = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    of_loading = {}  # arms with as many seeds each have one loading
     for loaded in loadings:
         if loaded < 1:
-            rest = math.sqrt(1 - loaded**2)
-            inside = inside * (ndtr((bound - loaded * z) / rest) - ndtr((-bound - loaded * z) / rest))
+            if loaded not in of_loading:
+                rest = math.sqrt(1 - loaded**2)
+                of_loading[loaded] = ndtr((bound - loaded * z) / rest) - ndtr((-bound - loaded * z) / rest)
+            inside = inside * of_loading[loaded]
     within = float(weights @ (reach[:, 0] * (inside @ node_weights)))
     return min(1.0, max(0.0, 1.0 - within))
+
+
+@lru_cache(maxsize=256)
+def _over_scales(nu: int) -> tuple[Floats, Floats]:
+    """Values of S with their weights: an even grid in y = ln S, whose density is
+    2 (nu/2)^(nu/2) / Gamma(nu/2) exp(nu y - nu exp(2 y) / 2)."""
+    import numpy as np
+    from scipy.special import gammaln
+
+    y = np.linspace(-4.0 - 36.0 / nu, 1.6, _SCALES)
+    log = math.log(2) + nu / 2 * math.log(nu / 2) - gammaln(nu / 2) + nu * y - nu * np.exp(2 * y) / 2
+    return np.exp(y), np.exp(log) * (y[1] - y[0])
+
+
+@cache
+def _gauss() -> tuple[Floats, Floats]:
+    """Nodes and weights of the integral over Z on [-1, 1] (Gauss-Legendre); an eigenvalue problem, solved once."""
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(_COMMON)
+    return nodes, weights

@@ -99,7 +99,7 @@ def judge(store: Store, plan: Plan, basis: Basis | None = None) -> Judgement:
 
 def cell_verdicts(store: Store, plan: Plan, report: ClaimsReport, basis: Basis) -> Mapping[CellRef, CellVerdict]:
     """Of every cell of ours that has a number and either a printed one beside it or a claim about it."""
-    arms, known = Arms(store, plan), Arms(store, basis.plan)
+    arms, known = Arms.of(store, plan), Arms.of(store, basis.plan)
     claims = _claims_by_cell(report.verdicts)
     out = {}
     for cell in plan.cells:

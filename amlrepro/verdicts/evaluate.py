@@ -60,7 +60,7 @@ def evaluate_claims(
     wanted = {claim.id for claim in (known if claims is None else claims)}
     snapshot = store if isinstance(store, Snapshot) else Snapshot(store)
     harness, lock = read_harness(snapshot), read_lock(snapshot)
-    arms = Arms(snapshot, plan)
+    arms = Arms.of(snapshot, plan)
     looks = Looks(arms, plan, known)
     verdicts = []
     for claim in known:

@@ -64,6 +64,15 @@ def test_a_calculation_is_kept_by_kind_and_origin(store: Store) -> None:
     assert calculate("h", store, "mean", [1, "x"]) == ["h"]  # a plain store keeps nothing
 
 
+def test_what_is_remembered_is_made_once_a_snapshot(store: Store) -> None:
+    snapshot = Snapshot(store)
+    first = snapshot.remembered(("x", 1), lambda: ["made"])
+    assert snapshot.remembered(("x", 1), lambda: ["again"]) is first
+    assert snapshot.remembered(("x", 2), lambda: ["other"]) == ["other"]
+    assert Snapshot(store).remembered(("x", 1), lambda: ["again"]) == ["again"]
+    assert store.remembered(("x", 1), lambda: ["again"]) == ["again"]
+
+
 @pytest.mark.parametrize("content", ["{ torn", "[1, 2]", ""])
 def test_a_broken_cache_is_no_cache(store: Store, content: str) -> None:
     store.folder.mkdir(parents=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from amlrepro import config as schema
-from amlrepro.config import EvalConfig, RunConfig, dump_config
+from amlrepro.config import EvalConfig, RunConfig, dump_config, load_config
 from amlrepro.files import write_json, write_text
+from amlrepro.suite import store as module
 from amlrepro.suite.plan import PlannedRun
 from amlrepro.suite.store import Store, discard
 
@@ -122,3 +123,23 @@ def test_initial_weights_alone_are_made_without_an_epoch(store: Store) -> None:
 
 def test_what_needs_no_weights_enters_no_training(store: Store) -> None:
     assert not store.missing(planned(0)).trains
+
+
+def test_names_of_today_are_those_of_the_whole_configuration(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = [RunConfig(seed=seed).with_changes({"train.batch": n}) for n in (3, 4) for seed in (0, 7, 10)]
+    for config in configs:
+        write_text(store.run(config.run_id).config, dump_config(config))
+    first = store.run(configs[0].run_id).config
+    renamed = store.run(configs[1].run_id.replace("-s7", "-s8")).config
+    write_text(renamed, dump_config(configs[1]))
+    parsed: list[str] = []
+    read = module.read_config
+    monkeypatch.setattr(module, "read_config", lambda text: parsed.append(text) or read(text))
+    assert [store.status(config.run_id).stale for config in configs] == [False] * 6
+    assert store.status(renamed.parent.name).stale
+    assert len(parsed) == 2  # of a recipe's seeds one
+    for text in ("seed: 1\n" + first.read_text(), first.read_text().replace("seed: 0", "seed: 00")):
+        write_text(first, text)  # two seeds, or one that is written oddly: as the YAML reader takes it
+        assert store.status(configs[0].run_id).stale == (load_config(first).run_id != configs[0].run_id)
+    write_text(first, "- no\n- mapping\nseed: 0")
+    assert store.status(configs[0].run_id).stale

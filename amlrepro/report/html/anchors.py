@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from amlrepro.report.tabledata import BlockData, TableData
 from amlrepro.suite.cells import CellResult
 
 
+@lru_cache(maxsize=1 << 16)  # each cell is named by its table, its card and every run that it needs
 def anchor(*parts: str) -> str:
     """An id for these names; characters that would need quoting in a link become underscores."""
     return "-".join(re.sub(r"[^\w.+-]", "_", part) for part in parts)

@@ -5,26 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amlrepro.report.html.content import Page
 from amlrepro.suite.plan import Plan
+
+if TYPE_CHECKING:
+    import jinja2
 
 Links = Sequence[tuple[str, str]]  # file and name of each page of a report, in order
 
 
 def render_template(name: str, plan: Plan, stamp: str | None, here: str, links: Links, values: dict[str, Any]) -> str:
     """The text of a template. here: the page's own file; links: all pages, none where there is only one."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("amlrepro.report.html"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     style, script = _template_text("style.css"), _template_text("script.js")
     frame = {
         "plan": plan,
@@ -39,7 +34,7 @@ def render_template(name: str, plan: Plan, stamp: str | None, here: str, links: 
         "script": script,
         "script_hash": _hash(script),
     }
-    return environment.get_template(name).render(frame | values)
+    return _environment().get_template(name).render(frame | values)
 
 
 def render_page(page: Page, plan: Plan, stamp: str | None, links: Links) -> str:
@@ -49,6 +44,20 @@ def render_page(page: Page, plan: Plan, stamp: str | None, links: Links) -> str:
     )
 
 
+@cache  # templates that pages share are compiled once
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("amlrepro.report.html"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+
+@cache
 def _template_text(name: str) -> Any:
     """A file of the project that goes into the page as it is."""
     from markupsafe import Markup
