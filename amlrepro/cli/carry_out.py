@@ -87,15 +87,21 @@ class WorkOptions:
         return {name: getattr(self, name) for name in names}
 
 
-def carry_out(opened: Opened, work: WorkOptions, show: Callable[[], None], looks: UntilDecided | None = None) -> None:
+def carry_out(
+    opened: Opened,
+    work: WorkOptions,
+    show: Callable[[], None],
+    looks: UntilDecided | None = None,
+    first_line: str | None = None,
+) -> None:
     """Print the headline; then with `--dry-run` the plan, else do what the store misses and `show` the results.
 
     show: called when at least one run is complete. Ends the command with exit code 2 when runs failed for reasons the
     user can mend, 1 when one failed otherwise, 130 when interrupted; every run is then resumable. With
     `--no-wait` it ends after submission. looks: the seeds after the first look wait for it, and are left out where they
-    can change no verdict.
+    can change no verdict. first_line: in the place of the headline.
     """
-    typer.echo(headline(opened))
+    typer.echo(headline(opened) if first_line is None else first_line)
     tasks = make_tasks(opened.store, opened.plan.runs.values(), fresh=work.force)
     if work.dry_run:
         summary = summarize(opened.plan, opened.store, measure_rates(opened.store))

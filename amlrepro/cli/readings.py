@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,26 +12,39 @@ import typer
 from amlrepro.cli.carry_out import WorkOptions, carry_out
 from amlrepro.cli.groups import with_groups
 from amlrepro.cli.lists import items
-from amlrepro.cli.options import JsonOption, Opened, PlanOptions, open_plan, wide_console
+from amlrepro.cli.options import JsonOption, Opened, PlanOptions, wide_console
+from amlrepro.cli.readings_case import KNOWN, Case
 from amlrepro.errors import UserError
-from amlrepro.suite.experiment import Experiment
+from amlrepro.launch.job import make_tasks
 from amlrepro.suite.profile import load_profile
-from amlrepro.suite.readings import TARGET, Catalogue, Reading, catalogue, readings_experiment
+from amlrepro.suite.readings import catalogue
 from amlrepro.suite.store import Store
 
 if TYPE_CHECKING:
-    from amlrepro.verdicts.readings import ReadingsReport
+    from amlrepro.verdicts.readings import ReadingsReport, Screening
 
 SEEDS = "0 1"
-KNOWN = "released"  # the target where printed numbers are none
 
 
 @with_groups
 def readings(
     *,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="A800 hours by the paper's rates that readings are chosen for.",
+            show_default="those of experiments/paper/readings.yaml",
+        ),
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Train all readings: 42 A800 hours in the paper profile.")
+    ] = False,
     readings: Annotated[
         str | None,
-        typer.Option("--readings", metavar="NAME ...", help="Only these, as inferred:tokens=real.", show_default="all"),
+        typer.Option(
+            "--readings", metavar="NAME ...", help="Only these, as inferred:tokens=real.", show_default="by the rule"
+        ),
     ] = None,
     epoch0_only: Annotated[
         bool, typer.Option("--epoch0-only", help="Measure before training and train nothing: minutes, a first look.")
@@ -54,73 +67,144 @@ def readings(
     work: WorkOptions,
     as_json_: JsonOption = False,
 ) -> None:
-    """Measure every reading before training and after epoch 1, and rank them by their distance from print.
+    """Measure every reading before training; train those that come near print for epoch 1, and rank them.
 
-    Readings are the presets and all single-axis departures between them. The distances are fixed in
-    experiments/paper/readings.yaml. With --json the result in the store is printed and nothing is run.
+    Readings are the presets and all single-axis departures between them. Which are trained, and the distances, is fixed
+    in experiments/paper/readings.yaml. With --json the result in the store is printed and nothing is run.
     """
     work.check()
-    if assume_data and not work.dry_run:
-        raise UserError("data are assumed for a plan only", where="--assume-data", expected="--dry-run beside it")
+    names = items(readings, "--readings")
+    _check(names, all_, hours, assume_data and not work.dry_run)
     profile = load_profile(options.profile)
     if as_json_:
         _print_stored(Store(options.store, profile.id))
         return
     everything = catalogue(profile)
-    chosen = everything.pick(items(readings, "--readings"))
     options = replace(options, seeds=options.seeds or SEEDS)
-    command = "amlris readings"
-    experiment = readings_experiment(everything, chosen, initial_only=epoch0_only)
-    opened = open_plan(
-        [experiment],
-        options,
-        command=command,
-        device=work.device,
-        processes=work.processes,
-        assume_data=assume_data,
-    )
-    _check_measurable(opened)
-    known = _known(everything, target, opened)
-    if known is not None:
-        experiment = readings_experiment(everything, [known], initial_only=epoch0_only, id_=TARGET)
-        opened = _with_target(opened, experiment, options, work, target_seed)
+    case = Case(everything, everything.pick(names), options, work, target, target_seed, assume_data)
+    by_rule = not (names or all_)
+    opened = case.open(initial_only=epoch0_only or by_rule)
+    known = case.known(opened.plan)
     if known is not None and target is None:
         why = "printed numbers are no target for small models or synthetic data"
         typer.echo(f"note: {why}; the target is a run of {known.name} of its own, a known answer", err=True)
-    carry_out(opened, work, lambda: _show(opened, everything, chosen, known, epoch0_only))
+    if epoch0_only:
+        _rank(case, opened, lambda: _screen(case, opened, hours) if by_rule else None, initial_only=True)
+    elif by_rule:
+        _in_two_phases(case, opened, hours)
+    else:
+        _rank(case, opened)
 
 
-def _known(everything: Catalogue, target: str | None, opened: Opened) -> Reading | None:
-    """The reading that stands in for the paper, None for the printed numbers: these are no target for small models."""
-    name = target or (KNOWN if opened.plan.watermark else None)
-    return None if name is None else everything.pick([name], "--target")[0]
+def _check(names: list[str], all_: bool, hours: float | None, assumed: bool) -> None:
+    """Raise `UserError` for options that exclude each other."""
+    if assumed:
+        raise UserError("data are assumed for a plan only", where="--assume-data", expected="--dry-run beside it")
+    if names and all_:
+        raise UserError("either all readings or those that are named", where="--all", found="--readings beside it")
+    if hours is not None and (names or all_):
+        beside = f"{'--all' if all_ else '--readings'} beside it"
+        raise UserError("hours choose only where nobody else does", where="--hours", found=beside)
 
 
-def _check_measurable(opened: Opened) -> None:
-    """Raise `UserError` before anything is trained for what cannot be measured afterwards."""
-    for cell in opened.plan.cells:
-        if cell.kind == "unavailable":
-            raise UserError("readings are measured on RefCOCO+ train and val", where=cell.column, found=cell.reason)
+def _in_two_phases(case: Case, first: Opened, hours: float | None) -> None:
+    """Measure all before training, choose by the rule, train those. What is in the store is not done again, and what
+    was measured gives the same choice again."""
+    measured: list[bool] = []
+    carry_out(first, case.work, lambda: measured.append(True))
+    if case.work.dry_run:
+        there = not (case.assume_data or make_tasks(first.store, first.plan.runs.values()))
+        screening = _screen(case, first, hours) if there else None
+        second, line = _second(case, screening), _chosen(screening) if screening else _to_choose(case, hours)
+        carry_out(second, case.work, lambda: None, first_line=f"\n{line}")
+    elif not measured:
+        typer.echo("which readings are trained is chosen when all are measured: give the same command again then")
+    else:
+        screening = _screen(case, first, hours)
+        _rank(case, _second(case, screening), lambda: screening, first_line=_chosen(screening))
 
 
-def _with_target(
-    opened: Opened, experiment: Experiment, options: PlanOptions, work: WorkOptions, seed: int | None
-) -> Opened:
-    """The plan with the target's own run, whose seed is none of the readings'."""
-    plan = opened.plan
-    seed = max(plan.seeds) + 1 if seed is None else seed
-    if seed in plan.seeds:
-        expected = f"a seed other than {', '.join(map(str, plan.seeds))}"
-        raise UserError("a known target needs a run of its own", where="--target-seed", found=seed, expected=expected)
-    chosen = replace(options, seeds=str(seed))
-    more = open_plan([experiment], chosen, command="amlris readings", device=work.device, processes=work.processes).plan
-    merged = replace(
-        plan,
-        experiments=[*plan.experiments, *more.experiments],
-        runs={**plan.runs, **more.runs},
-        cells=[*plan.cells, *more.cells],
+def _screen(case: Case, opened: Opened, hours: float | None) -> Screening:
+    from amlrepro.verdicts.readings import screen
+
+    known = case.known(opened.plan)
+    return screen(opened.store, opened.plan, case.chosen, target=known.name if known else None, hours=hours)
+
+
+def _second(case: Case, screening: Screening | None) -> Opened:
+    """The plan of the second phase; of those that are trained in any case where nothing is chosen yet."""
+    from amlrepro.verdicts.readings import load_distances
+
+    names = screening.trained if screening else load_distances().screening.always
+    return case.open(trained=case.everything.pick(names))
+
+
+def _chosen(screening: Screening) -> str:
+    """What is trained, in a line."""
+    names = ", ".join(screening.trained)
+    more = ", more than given" if screening.exceeded else ""
+    fits = f"{screening.spent:.1f} of {screening.hours:g} A800 hours by the paper's rates{more}"
+    return f"{len(screening.trained)} of {len(screening.readings)} readings are trained: {names} ({fits})"
+
+
+def _to_choose(case: Case, hours: float | None) -> str:
+    """What is chosen when all are measured, in a line before the plan of what is trained in any case."""
+    from amlrepro.verdicts.readings import load_distances, presets_alone
+
+    hours = load_distances().screening.hours if hours is None else hours
+    spent, cheapest, dearest = presets_alone(len(case.open(initial_only=True).plan.seeds))
+    left = max(0.0, hours - spent)
+    return (
+        f"then the presets are trained, {spent:.1f} A800 hours by the paper's rates with all that is measured, and of "
+        f"their departures the nearest before training, as many as fit into {hours:g} h: {left:.1f} h are left, and "
+        f"one takes {cheapest:.1f} h, with the joint step {dearest:.1f} h. Without departures:"
     )
-    return replace(opened, plan=merged)
+
+
+def _rank(
+    case: Case,
+    opened: Opened,
+    screening: Callable[[], Screening | None] = lambda: None,
+    *,
+    initial_only: bool = False,
+    first_line: str | None = None,
+) -> None:
+    """Carry the plan out, rank, keep the result in the store, and print it."""
+    from amlrepro.verdicts.readings import nothing_measured
+
+    reports: list[ReadingsReport] = []
+    known = case.known(opened.plan)
+    name = known.name if known else None
+    carry_out(
+        opened,
+        case.work,
+        lambda: reports.append(_show(case, opened, name, screening(), initial_only)),
+        first_line=first_line,
+    )
+    if reports and not reports[0].ranked:
+        raise nothing_measured((reading.reason for reading in reports[0].readings), name)
+
+
+def _show(
+    case: Case, opened: Opened, target: str | None, screening: Screening | None, initial_only: bool
+) -> ReadingsReport:
+    from amlrepro.verdicts.readings import evaluate_readings, write_readings
+
+    trained = case.everything.pick(screening.trained) if screening and not initial_only else case.chosen
+    report = evaluate_readings(
+        opened.store,
+        opened.plan,
+        case.everything,
+        trained,
+        target=target,
+        initial_only=initial_only,
+        screening=screening,
+    )
+    if report.ranked:
+        path = write_readings(opened.store, report)
+        print_readings(report)
+        wide_console().print(f"kept in {path}", style="dim", soft_wrap=True, markup=False)
+    return report
 
 
 def _print_stored(store: Store) -> None:
@@ -132,35 +216,18 @@ def _print_stored(store: Store) -> None:
     typer.echo(json.dumps(as_json(report), indent=1, ensure_ascii=False))
 
 
-def _show(
-    opened: Opened, everything: Catalogue, chosen: Sequence[Reading], known: Reading | None, initial_only: bool
-) -> None:
-    """Rank, keep the result in the store, and print it."""
-    from amlrepro.verdicts.readings import evaluate_readings, write_readings
-
-    report = evaluate_readings(
-        opened.store,
-        opened.plan,
-        everything,
-        chosen,
-        target=known.name if known else None,
-        initial_only=initial_only,
-    )
-    path = write_readings(opened.store, report)
-    print_readings(report)
-    wide_console().print(f"kept in {path}", style="dim", soft_wrap=True, markup=False)
-
-
 def print_readings(report: ReadingsReport) -> None:
-    """The ranking, the nearest reading statistic by statistic, and what follows, at the terminal's width."""
-    from amlrepro.cli.readings_view import ranking_table, statistics_table
+    """The ranking, the nearest reading statistic by statistic, who was trained, and what follows, at the terminal's
+    width."""
+    from amlrepro.cli.readings_view import ranking_table, screening_table, statistics_table
 
     console = wide_console()
+    tables = [ranking_table(report, console.width), statistics_table(report, console.width)]
+    if report.screening is not None:
+        tables.append(screening_table(report.screening))
+    for table in tables:
+        console.print()
+        console.print(table)
     console.print()
-    if report.ranked:
-        console.print(ranking_table(report, console.width))
-        console.print()
-        console.print(statistics_table(report, console.width))
-        console.print()
     for sentence in report.text:
         console.print(sentence, highlight=False, markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from amlrepro.verdicts.readings import ReadingResult, ReadingsReport, StatisticResult
+from amlrepro.verdicts.readings import ReadingResult, ReadingsReport, Screening, StatisticResult
 
 WIDE = 110  # columns from which on the distance within each table is shown
 SHORT = {"table12": "T12", "table13_ep0": "T13 ep0", "table13_ep1": "T13 ep1", "table7": "T7", "table14": "T14"}
@@ -38,6 +38,21 @@ def _row(number: int, reading: ReadingResult, report: ReadingsReport, wide: bool
     share = f"{100 * (reading.nearest or 0):.0f} %"
     apart = {"not told apart": "no", "farther": "yes"}.get(reading.label, "")
     return [str(number), reading.name, f"{reading.distance:.2f}", interval, share, *groups, apart]
+
+
+def screening_table(screening: Screening) -> Table:
+    """All readings before training, nearest first: their distance, what training them takes, whether they are."""
+    table = _table("#", "before training")
+    table.columns[1].no_wrap = True
+    for name in ("distance", "A800 h"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("trained")
+    for number, each in enumerate(screening.readings, start=1):
+        distance = "-" if each.distance is None else f"{each.distance:.2f}"
+        said = f"{'yes' if each.trained else 'no'}, {each.reason}"
+        style = "" if each.trained else "dim"
+        table.add_row(str(number), each.name, distance, f"{each.hours:.1f}", said, style=style)
+    return table
 
 
 def statistics_table(report: ReadingsReport, width: int) -> Table:

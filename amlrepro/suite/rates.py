@@ -116,10 +116,8 @@ def measure_rates(store: Store) -> Rates:
         run = store.run(run_id)
         with contextlib.suppress(UserError, OSError):  # a run that cannot be read says nothing
             config = load_config(run.config)
-            if is_joint(config):  # charged by the pace of AML's own step
+            if is_joint(config):  # its step is another one, charged by its ratio to AML's
                 continue
-            if is_joint(config):
-                continue  # its step is another one, charged by its ratio to AML's
             kind = kind_of(config, config.strategy == "aml")
             for gpu, since, images, seconds in _paces(run):
                 found.setdefault(gpu, {}).setdefault(kind, []).append((run_id, images, seconds))

@@ -142,21 +142,28 @@ def _spelled_out(config: RunConfig) -> RunConfig:
 
 
 def readings_experiment(
-    everything: Catalogue, readings: Sequence[Reading], *, initial_only: bool = False, id_: str = EXPERIMENT
+    everything: Catalogue,
+    readings: Sequence[Reading],
+    *,
+    initial_only: bool = False,
+    trained: Sequence[Reading] | None = None,
+    id_: str = EXPERIMENT,
 ) -> Experiment:
     """What measures these readings of the catalogue: blocks `epoch0`, `epoch1` and `baseline`, or the first alone.
+    trained: those of them that are measured after epoch 1 too, all by default.
 
     Before training all readings are measured on the same weights, those that CARIS starts from: a run's initial weights
     are a function of its seed, whatever its method. After epoch 1 each is measured on its own run. Columns are the
     statistics of Tables 7, 12, 13 and 14 by the field that gives them.
     """
+    trained = () if initial_only else readings if trained is None else trained
     blocks = [_initial(readings)]
-    if not initial_only:
-        blocks += [_first(readings, everything.epoch), _plain(everything.epoch)]
+    if trained:
+        blocks += [_first(trained, everything.epoch), _plain(everything.epoch)]
     values = {
         "id": id_,
         "title": "The target, a run of its own" if id_ == TARGET else "Readings of the method",
-        "comment": _comment(everything, readings, initial_only),
+        "comment": _comment(everything, readings, trained),
         "blocks": blocks,
     }
     experiment = parse_strict(Experiment, values, "amlris readings")
@@ -164,13 +171,15 @@ def readings_experiment(
     return experiment
 
 
-def _comment(everything: Catalogue, readings: Sequence[Reading], initial_only: bool) -> str:
+def _comment(everything: Catalogue, readings: Sequence[Reading], trained: Sequence[Reading]) -> str:
     """What is measured, and which departures are no readings, and why."""
     total, title = len(everything.readings), get_spec(MODEL).title
     which = f"{len(readings)} of {total} readings" if len(readings) < total else f"All {total} readings"
     after = f"after epoch {everything.epoch}, beside {title} without masks"
-    when = "before training" if initial_only else f"before training and {after}"
-    lines = [f"{which} (presets and single-axis departures between them), measured {when}."]
+    some = 0 < len(trained) < len(readings)
+    when = f"before training and {after}" if trained and not some else "before training"
+    field = f"; {len(trained)} of them {after}: {', '.join(each.name for each in trained)}" if some else ""
+    lines = [f"{which} (presets and single-axis departures between them), measured {when}{field}."]
     if len(readings) == total and everything.left_out:
         gone = "; ".join(f"{each.name}, {each.reason}" for each in everything.left_out)
         lines.append(f"{len(everything.left_out)} departures are left out: {gone}.")

@@ -237,6 +237,8 @@ def test_the_result_is_kept_and_read(tmp_path: Path) -> None:
     path.write_text(json.dumps({**values, "complete": False}))
     assert "not complete" in preset_note(read_readings(store), "inferred")
     path.write_text('{"version": 1}')
+    assert read_readings(store) is None, "of another version"
+    path.write_text('{"version": 2}')
     with pytest.raises(UserError, match="not a result of amlris readings"):
         read_readings(store)
 

@@ -13,18 +13,24 @@ from amlrepro.verdicts.readings.result import (
     result_path,
     write_readings,
 )
+from amlrepro.verdicts.readings.screening import ScreenedReading, Screening, nothing_measured, presets_alone, screen
 from amlrepro.verdicts.readings.words import preset_note
 
 __all__ = [
     "ReadingResult",
     "ReadingsReport",
+    "ScreenedReading",
+    "Screening",
     "StatisticResult",
     "as_json",
     "distances_path",
     "evaluate_readings",
     "load_distances",
+    "nothing_measured",
     "preset_note",
+    "presets_alone",
     "read_readings",
     "result_path",
+    "screen",
     "write_readings",
 ]

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from amlrepro.errors import UserError
+from amlrepro.aml.presets import READINGS
+from amlrepro.errors import UserError, unknown_name
 from amlrepro.files import sha256_file
 from amlrepro.schema import Strict, load_yaml, parse_strict
 from amlrepro.suite.folder import experiments_folder
@@ -63,6 +64,14 @@ class Group(Strict):
         return any(VARIANT in statistic.cell for statistic in self.statistics)
 
 
+class ScreeningRule(Strict):
+    """Which readings are trained. always: whatever they measure before training; hours: A800 hours that all takes at
+    most, by the paper's rates."""
+
+    always: Annotated[list[str], Field(min_length=1)]
+    hours: Positive
+
+
 class Distances(Strict):
     """The whole file; its header says what each part means."""
 
@@ -75,6 +84,7 @@ class Distances(Strict):
     seed: int
     variants: dict[str, str]
     known_target: str
+    screening: ScreeningRule
     groups: Annotated[list[Group], Field(min_length=1)]
     reference: Group
 
@@ -185,6 +195,9 @@ def _read(path: Path) -> Distances:
             parts = (statistic.printed, statistic.printed_less)
             if any(len(part.split("/")) != 3 for part in parts if part is not None):
                 raise UserError("not a printed number", where=f"{path}: {group.id}/{statistic.id}", found=parts)
+    for name in found.screening.always:
+        if name not in READINGS:
+            raise unknown_name("preset", name, READINGS, f"{path}: screening/always")
     for term in (*found.terms(("epoch0", "epoch1")), *found.reference_terms()):
         term.printed(found.floor)
     return found

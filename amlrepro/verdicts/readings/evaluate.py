@@ -3,48 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from amlrepro.suite.plan import Plan
-from amlrepro.suite.readings import EXPERIMENT, FIRST, INITIAL, PLAIN, TARGET, Catalogue, Reading
+from amlrepro.suite.readings import EXPERIMENT, FIRST, INITIAL, PLAIN, Catalogue, Reading
 from amlrepro.suite.store import Store
+from amlrepro.verdicts.readings.aim import PRINTED, Target, find_target, scale_of
 from amlrepro.verdicts.readings.distances import Distances, Floats, Term, distances_digest, load_distances
 from amlrepro.verdicts.readings.gather import Measured, Numbers, Resampler, measure
-from amlrepro.verdicts.readings.ranking import Ranking, Scale, deviations, rank
+from amlrepro.verdicts.readings.ranking import Ranking, deviations, rank
 from amlrepro.verdicts.readings.result import Label, ReadingResult, ReadingsReport, StatisticResult
+from amlrepro.verdicts.readings.screening import Screening
 from amlrepro.verdicts.readings.words import sentences
-
-PRINTED = "printed"
-
-
-@dataclass(frozen=True, eq=False)
-class _Target:
-    """What readings are compared with. values, raw [K]: transformed, and in the unit of the cells."""
-
-    name: str
-    seed: int | None
-    values: Floats
-    raw: Floats
-    shifts: Floats | None = None
 
 
 def evaluate_readings(
-    store: Store, plan: Plan, all_: Catalogue, chosen: Sequence[Reading], *, target: str | None, initial_only: bool
+    store: Store,
+    plan: Plan,
+    all_: Catalogue,
+    chosen: Sequence[Reading],
+    *,
+    target: str | None,
+    initial_only: bool,
+    screening: Screening | None = None,
 ) -> ReadingsReport:
     """Rank the chosen readings from what the store has of the plan.
 
     The plan holds `readings_experiment(chosen)`, and with a known target (the name of a reading) also that of the
-    target alone under the id `readings_target`. Readings that are not measured come last with the reason.
+    target alone under the id `readings_target`. Readings that are not measured come last with the reason. screening: by
+    which the chosen ones were chosen to be trained (before training: would be), None where a person named them or all
+    are.
     """
     rules, store = load_distances(), Numbers(store)
     terms = rules.terms((INITIAL,) if initial_only else (INITIAL, FIRST))
     measured = measure(store, plan, EXPERIMENT, [reading.name for reading in chosen], terms, rules.floor)
     there = [each for each in measured if each.values]
     resampler = Resampler(store, plan, rules.draws, rules.seed)
-    aim = _target(store, plan, target, terms, rules, resampler)
+    aim = find_target(store, plan, target, terms, rules, resampler)
     ranking, sampled = (
         (None, False)
         if aim is None or not there
@@ -62,9 +59,10 @@ def evaluate_readings(
             target_seed=aim.seed if aim else None,
             initial_only=initial_only,
             epoch=all_.epoch,
-            complete=_complete(plan, all_, there, target, initial_only),
+            complete=not initial_only and _complete(plan, all_, there, target, screening, rules),
             seeds=seeds,
             readings=tuple(results),
+            screening=screening,
             left_out=tuple((each.name, each.reason) for each in all_.left_out),
             groups={g.id: g.title for g in rules.groups if any(t.group == g.id for t in terms)},
             fit=_fit(results, rules),
@@ -80,54 +78,28 @@ def evaluate_readings(
     )
 
 
-def _complete(plan: Plan, all_: Catalogue, there: Sequence[Measured], target: str | None, initial_only: bool) -> bool:
-    everyone = {reading.name for reading in all_.readings} <= {each.name for each in there if len(each.values) > 1}
-    return everyone and target is None and not initial_only and plan.profile == "paper" and plan.watermark is None
-
-
-def _target(
-    store: Store, plan: Plan, name: str | None, terms: Sequence[Term], rules: Distances, resampler: Resampler
-) -> _Target | None:
-    """The printed numbers, or those of a reading's own run. A known target prints Table 13 in one variant, as the paper
-    does, and does not tell which; None where that run is not in the store."""
-    if name is None:
-        printed = [[term.printed(rules.floor), term.printed_raw] for term in terms]
-        values, raw = np.asarray(printed, dtype=np.float64).T
-        return _Target(PRINTED, None, values, raw)
-    found = measure(store, plan, TARGET, [name], terms, rules.floor)[0]
-    if not found.values:
-        return None
-    source = [_as_printed(k, terms, rules.known_target) for k in range(len(terms))]
-    seed, values = next(iter(found.values.items()))
-    raw = np.asarray([found.raw[term.name] for term in terms])
-    shifts = resampler.shifts(TARGET, found, terms, rules.floor)
-    return _Target(name, seed, values[source], raw[source], None if shifts is None else shifts[:, source])
-
-
-def _as_printed(k: int, terms: Sequence[Term], variant: str) -> int:
-    """Where the number lies that a target prints for term k."""
-    term = terms[k]
-    if term.variant is None:
-        return k
-    wanted = (term.group, variant, term.statistic.id)
-    return next(i for i, each in enumerate(terms) if (each.group, each.variant, each.statistic.id) == wanted)
-
-
-def _scale(terms: Sequence[Term], rules: Distances) -> Scale:
-    variants = list(rules.variants)
-    groups = list(dict.fromkeys(term.group for term in terms))
-    return Scale(
-        tolerance=np.asarray([term.statistic.tolerance for term in terms]),
-        weight=np.asarray([term.weight for term in terms]),
-        variant=np.asarray([-1 if term.variant is None else variants.index(term.variant) for term in terms]),
-        group=np.asarray([groups.index(term.group) for term in terms]),
-        cap=rules.cap,
-    )
+def _complete(
+    plan: Plan,
+    all_: Catalogue,
+    there: Sequence[Measured],
+    target: str | None,
+    screening: Screening | None,
+    rules: Distances,
+) -> bool:
+    """Whether all were trained with two seeds, or those that the rule chooses from all for at least its own hours; in
+    the paper profile, against the printed numbers."""
+    wanted = everyone = {reading.name for reading in all_.readings}
+    if screening is not None:
+        measured = {each.name for each in screening.readings if each.distance is not None}
+        by_rule = measured == everyone and screening.hours >= rules.screening.hours
+        wanted = set(screening.trained) if by_rule else everyone
+    trained = wanted <= {each.name for each in there if len(each.values) > 1}
+    return trained and target is None and plan.profile == "paper" and plan.watermark is None
 
 
 def _rank(
     there: Sequence[Measured],
-    aim: _Target,
+    aim: Target,
     terms: Sequence[Term],
     rules: Distances,
     resampler: Resampler,
@@ -151,7 +123,7 @@ def _rank(
     ranking = rank(
         values,
         aim.values,
-        _scale(terms, rules),
+        scale_of(terms, rules),
         draws=rules.draws,
         random_seed=rules.seed,
         sampling=twice * np.stack(known, axis=1) if sampled else None,
@@ -165,14 +137,14 @@ def _rank(
 def _results(
     ranking: Ranking,
     there: Sequence[Measured],
-    aim: _Target,
+    aim: Target,
     terms: Sequence[Term],
     rules: Distances,
     chosen: Sequence[Reading],
 ) -> list[ReadingResult]:
     """The readings that were measured, nearest first."""
     titles = {reading.name: reading for reading in chosen}
-    scale, variants = _scale(terms, rules), list(rules.variants)
+    scale, variants = scale_of(terms, rules), list(rules.variants)
     groups = list(dict.fromkeys(term.group for term in terms))
     means = [np.mean(list(each.values.values()), axis=0) for each in there]
     out = []
@@ -234,5 +206,5 @@ def _reference(store: Store, plan: Plan, rules: Distances) -> float | None:
     if not found.values or plan.watermark:
         return None
     printed = np.asarray([term.printed(rules.floor) for term in terms])
-    z = deviations(np.mean(list(found.values.values()), axis=0), printed, _scale(terms, rules))
+    z = deviations(np.mean(list(found.values.values()), axis=0), printed, scale_of(terms, rules))
     return float(np.sqrt((z**2).mean()))

@@ -10,8 +10,9 @@ from amlrepro.errors import UserError
 from amlrepro.files import write_json
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.readings.distances import distances_digest
+from amlrepro.verdicts.readings.screening import Screening, parse_screening
 
-VERSION = 1
+VERSION = 2
 Label = Literal["nearest", "not told apart", "farther", "not measured"]
 
 
@@ -57,12 +58,13 @@ class ReadingResult:
 @dataclass(frozen=True)
 class ReadingsReport:
     """The ranking. target: `printed`, or the reading whose run (target_seed) stands in for the paper: a known answer.
-    initial_only: measured before training alone. epoch: that stands for the paper's first. complete: every reading, two
-    seeds or more, epoch 1, the paper's profile and the printed numbers: only then does the result say anything of the
-    paper. readings: nearest first, those not measured last. fit: whether the nearest explains the target. reference:
-    distance of the model without masks from its own printed numbers. degrees: of freedom of the spread between seeds
-    (of statistics that no reading has at the floor); sampled: whether the noise of the pairs is in the intervals. text:
-    sentences for people.
+    initial_only: measured before training alone. epoch: that stands for the paper's first. complete: every reading, or
+    all that the rule chooses among every reading, with two seeds or more, epoch 1, the paper's profile and the printed
+    numbers: only then does the result say anything of the paper. readings: of those that are trained, nearest first,
+    those not measured last. screening: how they were chosen; None where all are trained or a person named them. fit:
+    whether the nearest explains the target. reference: distance of the model without masks from its own printed
+    numbers. degrees: of freedom of the spread between seeds (of statistics that no reading has at the floor); sampled:
+    whether the noise of the pairs is in the intervals. text: sentences for people.
     """
 
     profile: str
@@ -74,6 +76,7 @@ class ReadingsReport:
     complete: bool
     seeds: tuple[int, ...]
     readings: tuple[ReadingResult, ...]
+    screening: Screening | None
     left_out: tuple[tuple[str, str], ...]
     groups: dict[str, str]
     fit: Literal["fits", "near", "does not fit"] | None
@@ -145,6 +148,7 @@ def read_readings(store: Store) -> ReadingsReport | None:
 def _report(values: dict[str, Any]) -> ReadingsReport:
     readings = tuple(_reading(entry) for entry in values.pop("readings"))
     values |= {name: tuple(values[name]) for name in ("seeds", "run_ids", "text")}
+    values["screening"] = None if values["screening"] is None else parse_screening(values["screening"])
     values["left_out"] = tuple((str(name), str(reason)) for name, reason in values["left_out"])
     return ReadingsReport(**values, readings=readings)
 

@@ -16,7 +16,7 @@ def sentences(report: ReadingsReport, rules: Distances) -> ReadingsReport:
     if not ranked:
         reasons = dict.fromkeys(str(reading.reason) for reading in report.readings if reading.reason)
         return replace(report, text=(f"No reading is measured: {'; '.join(reasons)}.",))
-    out = [_nearest(report), _rivals(report), _fit(report, rules), _variant(report, rules)]
+    out = [_nearest(report), _rivals(report), _fit(report, rules), _variant(report, rules), *_screening(report)]
     if report.reference is not None:
         out.append(_reference(report.reference, rules))
     out += [_noise(report), *_missing(report), _worth(report)]
@@ -33,11 +33,44 @@ def _nearest(report: ReadingsReport) -> str:
         own = report.find(report.target)
         place = None if own is None or own not in report.ranked else report.ranked.index(own) + 1
         right = first.name == report.target or report.target in first.same_as
-        found = " The known answer is found." if right else f" The known answer is {report.target}: rank {place}."
+        rank = "not trained" if place is None else f"rank {place}"
+        found = " The known answer is found." if right else f" The known answer is {report.target}: {rank}."
     return (
-        f"Of {len(report.ranked)} readings measured {when}, {first.name} is nearest to {what}: distance "
+        f"{_among(report)} measured {when}, {first.name} is nearest to {what}: distance "
         f"{first.distance:.2f} ({first.low:.2f} to {first.high:.2f}){same}.{found}"
     )
+
+
+def _among(report: ReadingsReport) -> str:
+    """Among how many the nearest was found."""
+    number = len(report.ranked)
+    if report.screening is None or report.initial_only:
+        return f"Of {number} readings"
+    return f"Among the {number} trained of {len(report.screening.readings)} readings,"
+
+
+def _screening(report: ReadingsReport) -> list[str]:
+    """Which readings were trained, and that nothing is known of the others."""
+    found = report.screening
+    if found is None:
+        return []
+    field, out = found.trained, found.left_out
+    be, names = "would be" if report.initial_only else "were", ", ".join(field)
+    spent = f"{found.spent:.1f} A800 hours by the paper's rates"
+    if found.exceeded:
+        line = f"{len(field)} {be} trained ({names}), which always are: {spent}, more than the {found.hours:g} given."
+    else:
+        line = (
+            f"Chosen by the rule in readings.yaml, {len(field)} {be} trained ({names}): {spent}, {found.hours:g} given."
+        )
+    if not out or out[0].distance is None:
+        return [line]
+    rank = f"rank {found.place(out[0].name)} of {len(found.readings)} there, distance {out[0].distance:.2f}"
+    unknown = "what they would measure after training is not known"
+    return [
+        line,
+        f"{len(out)} {be} screened out before training, the nearest of them {out[0].name} ({rank}): {unknown}.",
+    ]
 
 
 def _rivals(report: ReadingsReport) -> str:
@@ -102,10 +135,14 @@ def _worth(report: ReadingsReport) -> str:
     if report.watermark:
         return f"{report.watermark[0].upper()}{report.watermark[1:]}. A known answer tests the procedure."
     if report.complete:
-        return "The answer may be a reading that is not among these: two axes at once, or none of them."
+        missed = "one that was screened out, " if report.screening is not None else ""
+        return f"The answer may be a reading that is not among these: {missed}two axes at once, or none of them."
     if report.target != "printed":
         return "A known answer tests the procedure and says nothing about the paper."
-    return "This is no verification yet: that takes every reading, after epoch 1, with two seeds, in the paper profile."
+    return (
+        "This is no verification yet: that takes every reading, or those that the rule chooses from all, after epoch 1 "
+        "with two seeds, in the paper profile."
+    )
 
 
 def preset_note(report: ReadingsReport | None, preset: str) -> str:
@@ -119,7 +156,8 @@ def preset_note(report: ReadingsReport | None, preset: str) -> str:
     if not report.complete or found.distance is None:
         return f"{what} is unverified: the test against the printed statistics is not complete."
     first, rank = report.ranked[0], report.ranked.index(found) + 1
-    place = f"{what} was tested against the printed statistics: rank {rank} of {len(report.ranked)}, "
+    field = "" if report.screening is None else f" trained ({len(report.screening.left_out)} screened out before)"
+    place = f"{what} was tested against the printed statistics: rank {rank} of {len(report.ranked)}{field}, "
     distance = f"distance {found.distance:.2f} ({found.low:.2f} to {found.high:.2f})"
     if found is first:
         rivals = len(report.candidates) - 1

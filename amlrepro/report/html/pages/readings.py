@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from amlrepro.report.html.content import Chapter, Grid, Page, Text, Tile, Tone, grid
-from amlrepro.verdicts.readings import ReadingResult, ReadingsReport
+from amlrepro.verdicts.readings import ReadingResult, ReadingsReport, Screening
 
 _LEAD = (
     "The paper's equations, its tables and its released code contradict each other. Here each reading of the method is "
-    "measured before training and after epoch 1, and ranked by its distance from what the paper prints."
+    "measured before training; those that come near what the paper prints are trained for epoch 1, measured again and "
+    "ranked by their distance from print."
 )
 _TONES: dict[str, Tone] = {"nearest": "good", "not told apart": "open", "farther": "bad", "not measured": ""}
 _HOW = "`amlris readings` measures them; `--dry-run` says first what that costs, `--epoch0-only` takes minutes."
@@ -20,7 +21,9 @@ def readings_page(readings: ReadingsReport | None) -> Page:
             Chapter("outcome", "Outcome", ("Not measured yet: the reading that the tables use is unverified.", _HOW)),
         )
     else:
-        chapters = (_outcome(readings), _ranking(readings), _statistics(readings), _left_out(readings))
+        screened = () if readings.screening is None else (_screening(readings.screening, readings.initial_only),)
+        found = (_outcome(readings), _ranking(readings), _statistics(readings))
+        chapters = (*found, *screened, _left_out(readings))
     return Page(
         "readings",
         "Which code produced this paper?",
@@ -34,11 +37,18 @@ def readings_page(readings: ReadingsReport | None) -> Page:
 def _outcome(report: ReadingsReport) -> Chapter:
     stale = ("The distances were changed since: run it again.",) if report.stale else ()
     aim = "the printed numbers" if report.target == "printed" else f"a run of {report.target} (a known answer)"
-    tiles = [Tile("Target", aim), Tile("Readings measured", f"{len(report.ranked)} of {len(report.readings)}")]
+    tiles = [Tile("Target", aim), _measured(report)]
     tiles.append(Tile("Seeds", ", ".join(map(str, report.seeds)) or "none"))
     if report.fit:
         tiles.append(Tile("The nearest", report.fit))
     return Chapter("outcome", "Outcome", stale, tuple(tiles), report.text)
+
+
+def _measured(report: ReadingsReport) -> Tile:
+    if report.screening is None or report.initial_only:
+        return Tile("Readings measured", f"{len(report.ranked)} of {len(report.readings)}")
+    note = f"{len(report.screening.left_out)} screened out before training"
+    return Tile("Readings trained", f"{len(report.ranked)} of {len(report.screening.readings)}", note)
 
 
 def _ranking(report: ReadingsReport) -> Chapter:
@@ -80,9 +90,33 @@ def _deviations(reading: ReadingResult, groups: dict[str, str]) -> Grid:
     return grid(f"{reading.title}{read_as}", ["Statistic", "Table", ">Here", ">Target", ">In tolerances"], lines)
 
 
+def _screening(found: Screening, initial_only: bool) -> Chapter:
+    """All readings before training: which of them were trained, and why the others were not."""
+    lines: list[list[Text | str]] = []
+    for rank, each in enumerate(found.readings, 1):
+        same = f"the same measurement as {', '.join(each.same_as)}" if each.same_as else ""
+        label = Text("trained" if each.trained else "screened out", "good" if each.trained else "", detail=each.reason)
+        lines.append([Text(f"{rank}. {each.title}", detail=same), _number(each.distance), f"{each.hours:.1f}", label])
+    said = (
+        "The rule was written down before any training, in the file whose hash the result keeps. All readings are "
+        "measured before training; the presets are always trained, then the nearest of the others, as many as fit "
+        f"into {found.hours:g} A800 hours by the paper's rates. {'They would take' if initial_only else 'These take'} "
+        f"{found.spent:.1f} h, {found.common:.1f} of them for measuring before training and for CARIS without masks."
+    )
+    headers = ["Reading", ">Distance before training", ">A800 hours", "Then"]
+    note = (
+        "The distance before training is made of Table 13's numbers of epoch 0 alone. Hours: training for epoch 1 and "
+        "scoring, all seeds together, in the paper profile."
+    )
+    return Chapter(
+        "screening", "Screening", (said,), grids=(grid("Nearest before training first", headers, lines, note),)
+    )
+
+
 def _left_out(report: ReadingsReport) -> Chapter:
+    """Departures that are no readings of their own."""
     points = tuple(f"{name}: {reason}" for name, reason in report.left_out)
-    return Chapter("left-out", "Left out", () if points else ("Nothing.",), points=points)
+    return Chapter("left-out", "No readings of their own", () if points else ("None.",), points=points)
 
 
 def _number(value: float | None) -> str:
