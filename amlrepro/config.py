@@ -132,6 +132,8 @@ class EvalConfig(Strict):
     Q22); `original` at the picture's own size. text `other` gives each sample a sentence about another object of its
     image (a control: a model that ignores language scores the same). data_digest names the annotation files.
     perturbation: a name of `perturb/specs.py`; severity 1 to 5 of it, None for the paper's own parameters.
+    precision: of the forward pass; `bf16` (autocast) is faster on GPUs, may change single pixels, and is another
+    evaluation, so that its records are never taken for those in float32.
     """
 
     dataset: str
@@ -143,6 +145,7 @@ class EvalConfig(Strict):
     data_digest: str | None = None
     perturbation: str | None = None
     severity: Annotated[int, Field(ge=1, le=5)] | None = None
+    precision: Literal["float32", "bf16"] = "float32"
 
     @property
     def eval_id(self) -> str:
@@ -154,9 +157,8 @@ class EvalConfig(Strict):
 def _eval_id(evaluation: EvalConfig) -> str:
     neutral = EvalConfig(dataset="", split="").model_dump(mode="json")
     changed = _differences(evaluation.model_dump(mode="json"), neutral)
-    label = "-".join(
-        filter(None, [evaluation.dataset, evaluation.split, evaluation.perturbation, evaluation.checkpoint])
-    )
+    names = [evaluation.dataset, evaluation.split, evaluation.perturbation, changed.get("precision")]
+    label = "-".join(filter(None, [*names, evaluation.checkpoint]))
     return f"{label}-{canonical_hash(changed, 8)}"
 
 

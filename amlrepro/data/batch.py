@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -64,3 +64,28 @@ class EvalBatch:
     ids: list[tuple[int, int, int, int, int]]
     positions: list[int] = field(default_factory=list)
     no_target: Tensor | None = None
+
+    def to(self, device: str) -> EvalBatch:
+        """The same batch with its inputs on `device` (non-blocking copies); targets are moved when they are counted."""
+
+        def move(t: Tensor) -> Tensor:
+            return t.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            image=move(self.image),
+            image_index=move(self.image_index),
+            input_ids=move(self.input_ids),
+            attention_mask=move(self.attention_mask),
+        )
+
+    def pinned(self) -> EvalBatch:
+        """The same batch in page-locked memory, from which a GPU copies while it computes."""
+        return replace(
+            self,
+            image=self.image.pin_memory(),
+            image_index=self.image_index.pin_memory(),
+            input_ids=self.input_ids.pin_memory(),
+            attention_mask=self.attention_mask.pin_memory(),
+            target=None if self.target is None else self.target.pin_memory(),
+        )

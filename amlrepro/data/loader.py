@@ -119,11 +119,17 @@ class EvaluationData:
     def n_samples(self) -> int:
         return len(self.samples)
 
-    def batches(self, rank: int = 0, world: int = 1) -> Iterator[EvalBatch]:
+    def batches(self, rank: int = 0, world: int = 1, device: str = "cpu") -> Iterator[EvalBatch]:
         """Whole images with all their samples, images in order of first appearance, at least `batch` samples each
         (the last may have fewer). `positions` says how to sort back to evaluation order. Process `rank` of `world`
-        takes every `world`-th batch, so that all samples are taken once, in the same batches as by one process."""
-        return ahead(self._batch, self._share(rank, world), self.workers)
+        takes every `world`-th batch, so that all samples are taken once, in the same batches as by one process.
+
+        device: where they go. For a GPU they come in page-locked memory, and a thread at least loads ahead of it.
+        """
+        if not device.startswith("cuda"):
+            return ahead(self._batch, self._share(rank, world), self.workers)
+        share = self._share(rank, world)
+        return ahead(lambda samples: self._batch(samples).pinned(), share, max(self.workers, 1))
 
     def n_share(self, rank: int, world: int) -> int:
         """How many samples process `rank` of `world` takes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from amlrepro.files import write_json
 from amlrepro.metrics.compute import DEFAULT_METRICS, GENERALIZED_METRICS
 from amlrepro.metrics.records import Records
 from amlrepro.metrics.summary import write_summary
-from amlrepro.models.contract import Encoded, Output, RISModel
+from amlrepro.models.contract import Output, RISModel
 from amlrepro.models.registry import get_spec
 from amlrepro.perturb.specs import perturbation_spec
 from amlrepro.rundir import RunDir
@@ -50,8 +51,9 @@ def evaluate(
     them return the records of all. `Interrupted`, raised by any one's `watch`, ends all.
 
     resolution: `resized` compares at the network's input size, `original` at each picture's own. Without `precision`
-    everything is float32. The model is put into evaluation mode and back. watch(done, total) is called after every
-    batch with this process's numbers of samples; what it raises ends the evaluation.
+    everything is float32; masks are made from logits in float32 at any rate. The model is put into evaluation mode and
+    back. watch(done, total) is called after every batch with this process's numbers of samples; what it raises ends
+    the evaluation.
     """
     try:
         share = _count_share(model, data, resolution, precision, watch, world)
@@ -85,9 +87,10 @@ def _count_share(
     training = model.training
     model.eval()
     try:
-        for batch in data.batches(world.rank, world.size):
-            with precision.autocast():
+        for batch in data.batches(world.rank, world.size, device):
+            with precision.autocast(), _matmul(precision):
                 output = segment(model, batch, device)
+            output = dataclasses.replace(output, logits=output.logits.float(), fused_vision=None, fused_text=None)
             counts.append(count(model, output, batch))
             flags.append(_no_target(model, output, batch, counts[-1]))
             ids += batch.ids
@@ -103,15 +106,31 @@ def _count_share(
 
 
 def segment(model: RISModel, batch: EvalBatch, device: str) -> Output:
-    """Output for all N sentences of a batch; where vision is free of text each of its U images is encoded once."""
-    image, rows = batch.image.to(device, non_blocking=True), batch.image_index.to(device)
-    ids, mask = batch.input_ids.to(device), batch.attention_mask.to(device)
-    if not model.protocol.vision_text_free:
-        output: Output = model(image[rows], ids, mask)
-        return output
-    visual = model.encode_image(image).select(rows)
-    size = (int(image.shape[-2]), int(image.shape[-1]))
-    return model.segment(Encoded(visual, model.encode_text(ids, mask, visual), size))
+    """Output for all N sentences of a batch; what does not hang on them is computed once for each of its U images."""
+    moved = batch.to(device)
+    return model.answer(moved.image, moved.image_index, moved.input_ids, moved.attention_mask)
+
+
+@contextlib.contextmanager
+def _matmul(precision: Precision) -> Iterator[None]:
+    """Where all is float32, matrix products are too, though a fast training in this process may use TensorFloat-32."""
+    before = torch.get_float32_matmul_precision()
+    if precision.dtype is None:
+        torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def reduced_precision(device: str) -> Precision:
+    """bf16 under autocast: an explicit option of an evaluation, and part of its name."""
+    return dataclasses.replace(full_precision(device), dtype=torch.bfloat16)
+
+
+def chosen_precision(evaluation: EvalConfig, device: str) -> Precision:
+    """The precision in which an evaluation's records are made."""
+    return full_precision(device) if evaluation.precision == "float32" else reduced_precision(device)
 
 
 def count_pixels(predicted: Tensor, target: Tensor) -> Tensor:
@@ -123,7 +142,7 @@ def count_pixels(predicted: Tensor, target: Tensor) -> Tensor:
 def _count_resized(model: RISModel, output: Output, batch: EvalBatch) -> Tensor:
     if batch.target is None:
         raise ValueError("this data was opened for scoring at original size")
-    target = batch.target.to(output.logits.device)
+    target = batch.target.to(output.logits.device, non_blocking=True)
     return count_pixels(model.predict(output, output.input_size), target)
 
 
@@ -134,8 +153,8 @@ def _count_original(model: RISModel, output: Output, batch: EvalBatch) -> Tensor
     out = torch.zeros(len(batch.ids), 3, dtype=torch.int64, device=output.logits.device)
     for rows in _by_image(batch.image_index):
         index = rows.to(out.device)
-        part = dataclasses.replace(output, logits=output.logits[index], fused_vision=None, fused_text=None)
-        target = torch.stack([batch.original[int(i)] for i in rows]).to(out.device)
+        part = dataclasses.replace(output, logits=output.logits[index])
+        target = torch.stack([batch.original[i] for i in rows.tolist()]).to(out.device, non_blocking=True)
         out[index] = count_pixels(model.predict(part, tuple(target.shape[-2:])), target)
     return out
 
@@ -173,7 +192,8 @@ def evaluate_run(
     data = open_evaluation(
         trained.model_copy(update={"exec": config.exec}), evaluation, tokenizer, get_spec(trained.model.name).protocol
     )
-    records = evaluate(model, data, evaluation.resolution, watch=watch, world=world)
+    precision = chosen_precision(evaluation, device)
+    records = evaluate(model, data, evaluation.resolution, precision, watch, world)
     if not world.is_main:
         return
     subject = {
@@ -213,7 +233,7 @@ def write_evaluation(
         "scored_at": f"{size} x {size}" if evaluation.resolution == "resized" else "each picture's own size",
         "decision": get_spec(config.model.name).protocol.decision,
         "text_field": config.data.text,
-        "precision": "float32",
+        "precision": evaluation.precision,
         "train_images": None if seen.images is None else list(seen.images),
     }
     if seen.reason:

@@ -13,7 +13,7 @@ from amlrepro.data.seen import Seen, seen_images
 from amlrepro.data.source import data_root
 from amlrepro.data.tokens import Tokenizer, build_tokenizer
 from amlrepro.engine.checkpoint import is_ours, load_for_evaluation
-from amlrepro.engine.evaluate import Watch, evaluate
+from amlrepro.engine.evaluate import Watch, chosen_precision, evaluate
 from amlrepro.errors import UserError
 from amlrepro.files import sha256_file
 from amlrepro.metrics.records import Records
@@ -90,7 +90,8 @@ def open_subject(path: Path, model: str, dataset: str, split_by: str | None, voc
 def evaluate_subject(
     subject: Subject, evaluation: EvalConfig, execution: Mapping[str, object], device: str, watch: Watch | None = None
 ) -> tuple[Records, EvalConfig, RunConfig]:
-    """Evaluate in float32 on `device`; returns also the evaluation with the data's digest, and how it was fed.
+    """Evaluate on `device`, in the precision of `evaluation`; returns also the evaluation with the data's digest, and
+    how it was fed.
 
     execution: entries of `exec` (data_root, image_root, eval_batch). Raises `UserError` for missing data.
     """
@@ -98,4 +99,5 @@ def evaluate_subject(
     data = open_evaluation(config, evaluation, subject.tokenizer, subject.model.protocol)
     digest = data_digest(Path(str(config.exec.data_root)), evaluation.dataset, evaluation.split_by)
     evaluation = evaluation.model_copy(update={"data_digest": digest})
-    return evaluate(subject.model.to(device), data, evaluation.resolution, watch=watch), evaluation, config
+    precision = chosen_precision(evaluation, device)
+    return evaluate(subject.model.to(device), data, evaluation.resolution, precision, watch), evaluation, config

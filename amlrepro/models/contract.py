@@ -140,5 +140,18 @@ class RISModel(nn.Module, ABC):
         deepest = encoded.visual.levels[-1]
         return deepest.flatten(2).transpose(1, 2), encoded.textual.tokens
 
+    def answer(self, image: Tensor, rows: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Output:
+        """Output for N sentences about U images: image [U, 3, H, W]; rows [N], the image of each; ids, mask [N, L].
+
+        The same as `forward(image[rows], ...)` to rounding; vision that is free of text is encoded once an image.
+        Models with further parts of this kind override it.
+        """
+        if not self.protocol.vision_text_free:
+            alone: Output = self(image.index_select(0, rows), input_ids, attention_mask)
+            return alone
+        visual = self.encode_image(image).select(rows)
+        size = (int(image.shape[-2]), int(image.shape[-1]))
+        return self.segment(Encoded(visual, self.encode_text(input_ids, attention_mask, visual), size))
+
     def forward(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Output:
         return self.segment(self.encode(image, input_ids, attention_mask))

@@ -14,6 +14,7 @@ from amlrepro.models import load_official
 from amlrepro.models.caris.model import CARIS
 from amlrepro.models.caris.official import official_name
 from amlrepro.models.contract import Encoded
+from amlrepro.models.layers.regroup import When, set_regrouping
 
 FEATURES, LOGITS, LOSS = 1e-5, 1e-4, 1e-6  # absolute; a wrong order or sign moves logits by 0.01 and more
 ROUNDING = 1e-6  # norms up to this come of gradients that are zero but for rounding
@@ -72,20 +73,25 @@ def test_prompts_and_text(micro: CARIS, encoded: Encoded, io: dict[str, Any]) ->
     assert gap(text, io["lang_feats"]) < FEATURES
 
 
-def test_every_decoder_layer(micro: CARIS, encoded: Encoded, io: dict[str, Any]) -> None:
+@pytest.mark.parametrize("order", ["never", "always"])
+def test_every_decoder_layer(micro: CARIS, encoded: Encoded, io: dict[str, Any], order: When) -> None:
+    """In the official order of products and in the cheaper one, where mask features need not exist."""
     seen: list[tuple[Tensor, Tensor]] = []
     features: list[Tensor] = []
     hooks = [layer.register_forward_hook(lambda _m, _i, out: seen.append(out)) for layer in micro.decoder.layers]
     hooks.append(micro.decoder.mask_feature.register_forward_hook(lambda _m, _i, out: features.append(out)))
+    set_regrouping(micro, order)
     with torch.no_grad():
         output = micro.segment(encoded)
+    set_regrouping(micro, "inference")
     for hook in hooks:
         hook.remove()
     for (vision, text), name in zip(seen, ("enc0", "enc_last"), strict=True):
         assert gap(vision, io[f"{name}_vis"]) < LOGITS
         assert gap(text[:, :20], io[f"{name}_lang"]) < LOGITS
         assert gap(text[:, 20:], io[f"{name}_prompts"]) < LOGITS
-    assert gap(features[0], io["mask_feature"]) < LOGITS
+    assert len(features) == (order == "never")
+    assert all(gap(feature, io["mask_feature"]) < LOGITS for feature in features)
     assert gap(output.logits, io["logits_low"]) < LOGITS
     assert output.fused_vision is not None
     assert gap(output.fused_vision, io["enc_last_vis"][:, : 14 * 14]) < LOGITS

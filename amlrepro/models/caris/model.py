@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from amlrepro.config import RunConfig
 from amlrepro.errors import UserError
-from amlrepro.models.caris.decoder import PixelDecoder
+from amlrepro.models.caris.decoder import Decoded, PixelDecoder
 from amlrepro.models.caris.encoders import LanguagePrompts, TextEncoder, VisualEncoder
 from amlrepro.models.caris.spec import SPEC, CarisOptions
 from amlrepro.models.contract import Encoded, Output, ParameterGroup, RISModel, Textual, Visual
@@ -62,9 +62,15 @@ class CARIS(RISModel):
         the M positions of the coarsest level (row-major), the finer levels are left alone."""
         text = encoded.textual
         decoded = self.decoder(encoded.visual.levels, text.tokens, text.mask, attention_bias)
-        height, width = decoded.shapes[0]
-        fused = decoded.vision[:, : height * width], decoded.text
-        return Output(decoded.logits, encoded.input_size, *fused, fused_grid=(height, width))
+        return _output(decoded, encoded.input_size)
+
+    def answer(self, image: Tensor, rows: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Output:
+        """As `RISModel.answer`. Once an image: Swin, the language prompts, the decoder's convolutions of its maps."""
+        levels = self.encode_image(image).levels
+        prompts = self.prompts(levels[-1]).index_select(0, rows)
+        tokens = self.text(input_ids, attention_mask, prompts)[:, : input_ids.shape[1]]
+        decoded = self.decoder.decode(self.decoder.pictured(levels).select(rows), tokens, attention_mask)
+        return _output(decoded, (int(image.shape[-2]), int(image.shape[-1])))
 
     def loss(self, output: Output, target: Tensor, no_target: Tensor | None = None) -> dict[str, Tensor]:
         """Class-weighted cross-entropy at the target's size [B, H, W]."""
@@ -120,6 +126,12 @@ class CARIS(RISModel):
         yield from (module.weight for module in self.text.modules() if isinstance(module, nn.Embedding))
         yield self.prompts.table
         yield self.decoder.vis_prompts.weight
+
+
+def _output(decoded: Decoded, input_size: tuple[int, int]) -> Output:
+    height, width = decoded.shapes[0]
+    fused = decoded.vision[:, : height * width], decoded.text
+    return Output(decoded.logits, input_size, *fused, fused_grid=(height, width))
 
 
 def upsample(logits: Tensor, size: Sequence[int]) -> Tensor:

@@ -19,11 +19,10 @@ class ConvNorm(nn.Module):
         return out
 
 
-def top_down(finest: Tensor, coarser: Tensor, lateral: nn.Module, smooth: nn.Module) -> Tensor:
-    """One step of a feature pyramid: relu(smooth(lateral(finest) + coarser upsampled to it)), corners not aligned.
+def top_down(finest: Tensor, coarser: Tensor, smooth: nn.Module) -> Tensor:
+    """One step of a feature pyramid: relu(smooth(finest + coarser upsampled to it)), corners not aligned.
 
-    finest [B, C_1, H, W], coarser [B, C, h, w] -> [B, C, H, W].
+    finest [B, C, H, W], after its lateral convolution; coarser [B, C, h, w] -> [B, C, H, W].
     """
-    x = lateral(finest)
-    x = x + F.interpolate(coarser, size=x.shape[-2:], mode="bilinear", align_corners=False)
+    x = finest + F.interpolate(coarser, size=finest.shape[-2:], mode="bilinear", align_corners=False)
     return F.relu(smooth(x))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from amlrepro.models.layers.convolution import ConvNorm, top_down
 from amlrepro.models.layers.deformable import DeformableAttention, Shapes
 from amlrepro.models.layers.mlp import MLP
-from amlrepro.models.layers.multiscale import geometry
+from amlrepro.models.layers.multiscale import geometry, repeated
 from amlrepro.models.rela.spec import RelaOptions
 
 
@@ -70,10 +70,9 @@ class PixelDecoder(nn.Module):
             sizes = [height * width for height, width in shapes]
             x = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], 1)
             codes, reference = geometry(shapes, x.shape[-1], x.device)
-            counts = torch.tensor(sizes, device=x.device)
-            position = (codes + self.level.repeat_interleave(counts, 0, output_size=sum(sizes)))[None]
+            position = (codes + repeated(self.level, shapes))[None]
             for layer in self.layers:
                 x = layer(x, position, reference, shapes)
             parts = torch.split(x.transpose(1, 2), sizes, -1)
             decoded = [part.reshape(*part.shape[:2], *shape) for part, shape in zip(parts, shapes, strict=True)]
-            return decoded, self.mask_features(top_down(finest, decoded[-1], self.lateral, self.smooth))
+            return decoded, self.mask_features(top_down(self.lateral(finest), decoded[-1], self.smooth))
