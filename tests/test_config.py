@@ -180,6 +180,9 @@ def test_evaluation_names() -> None:
     assert own.eval_id == f"refcoco-val-last-{digest({'dataset': 'refcoco', 'split': 'val'}, 8)}"
     others = [{"text": "other"}, {"resolution": "original"}, {"data_digest": "abc"}, {"split_by": "google"}]
     assert len({own.eval_id, *(own.model_copy(update=change).eval_id for change in others)}) == 5
+    reduced = own.model_copy(update={"precision": "bf16"})  # never under the name of records in float32
+    changed = {"dataset": "refcoco", "split": "val", "precision": "bf16"}
+    assert reduced.eval_id == f"refcoco-val-bf16-last-{digest(changed, 8)}"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,33 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         )
         for model, title in (("caris", "CARIS"), ("detris", "DETRIS"), ("rela", "ReLA"))
     ),
+    Benchmark(
+        "evaluation",
+        what="evaluation of a split, CARIS in float32",
+        against="one forward a sentence, batch 8, float32",
+        reads="speedup",
+        measure=f"{_HERE}.evaluation:time_float32",
+        targets={"cuda": Target(1.5), "cpu": Target(1.5)},
+        same="metrics within 0.02 points, 99.99 % of pixels",
+    ),
+    Benchmark(
+        "evaluation_bf16",
+        what="evaluation of a split, CARIS in bf16",
+        against="one forward a sentence, batch 8, float32",
+        reads="speedup",
+        measure=f"{_HERE}.evaluation:time_bf16",
+        targets={"cuda": Target(3.0)},
+        same="metrics within 0.02 points",
+    ),
+    Benchmark(
+        "deformable",
+        what="deformable attention's sampling, forward and backward, compiled on a GPU",
+        against="a grid_sample loop over levels",
+        reads="speedup",
+        measure=f"{_HERE}.deformable:time_samplers",
+        targets={"cuda": Target(1.5)},
+        same="1e-4 forward and backward, float32",
+    ),
     *(
         Benchmark(
             f"growth_{name}",

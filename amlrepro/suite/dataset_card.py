@@ -18,6 +18,7 @@ COLUMNS = {
     "resolution": "`resized`: scored at the network's input size; `original`: at the picture's own",
     "text": "`own` sentences, or as a control `other`: sentences about another object of the same image",
     "perturbation, severity": "how the pictures were perturbed, empty: not; no severity: the paper's own strength",
+    "precision": "of the forward pass: `float32`, or `bf16` where that was asked for",
     "ref_id, sent_id, image_id": "ids of the annotation files (REFER, COCO)",
     "intersection, union, predicted_area, target_area": "pixels, exact counts",
     "height, width": "of the picture",

@@ -41,6 +41,7 @@ SUBJECT = {  # what stands beside every record: which evaluation it is of
     "text": "string",
     "perturbation": "string",
     "severity": "int64",
+    "precision": "string",
 }
 RECORD = {name: {"bool_": "bool"}.get(dtype.__name__, dtype.__name__) for name, dtype in COLUMNS.items()}
 METRICS = (*DEFAULT_METRICS, *GENERALIZED_METRICS)
@@ -95,6 +96,7 @@ class Evaluated:
             "text": config.text,
             "perturbation": config.perturbation,
             "severity": config.severity,
+            "precision": config.precision,
         }
         return {**self.subject, **own}
 

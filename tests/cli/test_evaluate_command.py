@@ -101,6 +101,21 @@ def test_both_resolutions_as_json(run: Run, root: Path, ours: Path, tmp_path: Pa
     assert np.all(areas["original"] < areas["resized"])  # pictures are smaller than the network's input
 
 
+def test_bf16_is_another_evaluation_and_says_so(run: Run, root: Path, ours: Path, tmp_path: Path) -> None:
+    names = []
+    for precision in ("float32", "bf16"):
+        options = ("--data-root", root, "--precision", precision, "--out", tmp_path / "out")
+        code, out, _ = run(ours, "--data", "refcoco(unc):val", *options, "--json")
+        meta = json.loads(out)
+        assert (code, meta["precision"], meta["eval"]["precision"]) == (0, precision, precision)
+        names.append(meta["eval_id"])
+    assert len({*names}) == 2
+    assert "-bf16-" in names[1]
+    assert len(list((tmp_path / "out").glob("*.parquet"))) == 2
+    code, out, _ = run(ours, "--data", "refcoco(unc):val", *options)
+    assert (code, "| bf16" in out) == (0, True)
+
+
 def test_perturbed_pictures_and_what_was_seen_in_training(run: Run, root: Path, ours: Path, tmp_path: Path) -> None:
     options = ("--data-root", root, "--perturbation", "haze", "--severity", "4", "--out", tmp_path / "out")
     code, out, _ = run(ours, "--data", "refcoco:val", *options)
@@ -171,6 +186,7 @@ def _first_sentence(root: Path, ref_id: int) -> str:
         ({"--data-root": "nowhere"}, "not a folder"),
         ({"--model": "carris"}, "did you mean 'caris'"),
         ({"--resolution": "full"}, "unknown resolution"),
+        ({"--precision": "fp8"}, "unknown precision"),
         ({"--image-root": "nowhere"}, "no folder with the COCO"),
         ({"checkpoint": "absent.pth"}, "no such checkpoint"),
         ({"checkpoint": "torn.pth"}, "not a readable weight file"),

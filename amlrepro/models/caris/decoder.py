@@ -68,11 +68,13 @@ class Attention(Regrouped):
         return out
 
     def _few_queries(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-        """q (x W_k + b_k) = (q W_k) x + a constant that softmax ignores, and sum of a (x W_v + b_v) = (sum of a x) W_v
-        + b_v, as the weights a add up to 1."""
+        """q (x W_k + b_k) = (q W_k) x + q b_k, and sum of a (x W_v + b_v) = (sum of a x) W_v + b_v, as weights a add up
+        to 1. Softmax ignores q b_k, which is there so that in training no parameter goes without a gradient."""
         q = self._split(self.q_proj(query) * self.scale)
         asking = (q @ self._by_head(self.k_proj.weight)).flatten(1, 2)  # [B, heads Q, C]
         scores = (asking @ key.transpose(1, 2)).view(*q.shape[:3], -1)
+        if torch.is_grad_enabled():
+            scores = scores + q @ self._by_head(self.k_proj.bias)[..., None]
         read = (self._weights(scores, bias).flatten(1, 2) @ value).view(*q.shape[:3], -1)
         v = read @ self._by_head(self.v_proj.weight).transpose(1, 2) + self._by_head(self.v_proj.bias)[:, None]
         out: Tensor = self.out_proj(v.transpose(1, 2).flatten(2))

@@ -123,6 +123,7 @@ def _eval(store: Store, run_id: str, evaluation: EvalConfig) -> EvalView:
     if evaluation.perturbation:
         severity = f", severity {evaluation.severity}" if evaluation.severity else ""
         parts.append(f"{evaluation.perturbation.replace('_', ' ')}{severity}")
+    parts += [evaluation.precision] if evaluation.precision != "float32" else []
     epoch = f" (epoch {meta['epoch']})" if "epoch" in meta else ""
     return EvalView(
         id=evaluation.eval_id,
