@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from amlrepro.cli.carry_out import WorkOptions
 from amlrepro.cli.main import main
+from amlrepro.cli.options import Opened
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +88,24 @@ def test_what_is_refused(work: Path, capsys: pytest.CaptureFixture[str], argumen
 def test_without_data_nothing_falls_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert call() == 2
     assert "no data root is given" in capsys.readouterr().err
+
+
+def test_without_waiting_the_choice_is_left_to_the_next_call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SLURM has been given the first phase and the command ends: nothing is chosen, and it says how to go on."""
+    submitted: list[set[int]] = []
+
+    def submit(opened: Opened, work: WorkOptions, show: object, first_line: str | None = None) -> None:
+        submitted.append({run.until for run in opened.plan.runs.values()})
+
+    monkeypatch.setattr("amlrepro.cli.readings.carry_out", submit)
+    monkeypatch.setattr(WorkOptions, "check", lambda self: None)
+    with pytest.raises(SystemExit) as end:
+        main(["readings", "--profile", "demo", "--executor", "slurm", "--no-wait"])
+    assert not end.value.code
+    assert submitted == [{0}]
+    assert "give the same command again" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_the_rule_worked_by_hand() -> None:
     assert reasons == {
         "d": "only 2.0 h left",
         "c": "only 2.0 h left",
-        "f": "only 0.0 h left",
+        "f": "no hours left",
         "g": "not measured",
     }
     assert found.place("e") == 5

@@ -25,7 +25,7 @@ TIE = 9  # decimals of a distance that count
 class ScreenedReading:
     """One reading before training. distance: from the target, of the statistics of epoch 0 alone, None where it was not
     measured; hours: A800 hours that training and scoring it takes; reason: why it is trained or not. same_as: readings
-    with the very same measurement before training, which differ in the step."""
+    with the very same numbers before training: they differ in the step alone, or their shares are 0 and 1."""
 
     name: str
     title: str
@@ -93,7 +93,7 @@ def choose(
             spent += price
             trained, reason = True, "fits"
         else:
-            trained, reason = False, f"only {max(0.0, left):.1f} h left"
+            trained, reason = False, f"only {left:.1f} h left" if left >= 0.05 else "no hours left"
         out.append(ScreenedReading(reading.name, reading.title, distance, price, trained, reason))
     return Screening(hours, costs.common, spent, tuple(out))
 
@@ -136,7 +136,7 @@ def nothing_measured(reasons: Iterable[str | None], target: str | None) -> UserE
 
 
 def _with_twins(screening: Screening, means: Mapping[str, Floats]) -> Screening:
-    """The readings with those that are the same measurement."""
+    """The readings with those that measured the same."""
 
     def same_as(name: str) -> tuple[str, ...]:
         own = means.get(name)

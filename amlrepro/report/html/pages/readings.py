@@ -22,8 +22,8 @@ def readings_page(readings: ReadingsReport | None) -> Page:
         )
     else:
         screened = () if readings.screening is None else (_screening(readings.screening, readings.initial_only),)
-        found = (_outcome(readings), _ranking(readings), _statistics(readings))
-        chapters = (*found, *screened, _left_out(readings))
+        found = _outcome(readings), _ranking(readings)
+        chapters = (*found, *screened, _statistics(readings), _left_out(readings))
     return Page(
         "readings",
         "Which code produced this paper?",
@@ -94,7 +94,7 @@ def _screening(found: Screening, initial_only: bool) -> Chapter:
     """All readings before training: which of them were trained, and why the others were not."""
     lines: list[list[Text | str]] = []
     for rank, each in enumerate(found.readings, 1):
-        same = f"the same measurement as {', '.join(each.same_as)}" if each.same_as else ""
+        same = f"the same numbers as {', '.join(each.same_as)}" if each.same_as else ""
         label = Text("trained" if each.trained else "screened out", "good" if each.trained else "", detail=each.reason)
         lines.append([Text(f"{rank}. {each.title}", detail=same), _number(each.distance), f"{each.hours:.1f}", label])
     said = (
