@@ -33,8 +33,8 @@ def readings(
         float | None,
         typer.Option(
             min=0,
-            help="A800 hours by the paper's rates that readings are chosen for.",
-            show_default="those of experiments/paper/readings.yaml",
+            help="A800 hours by the paper's rates: as many readings as fit are trained.",
+            show_default="10, as the rule has it",
         ),
     ] = None,
     all_: Annotated[

@@ -133,8 +133,8 @@ def harness_tier(store: Store, plan: Plan, rates: Rates) -> Extra | None:
 
 def readings_tier(store: Store, plan: Plan, rates: Rates) -> Extra | None:
     """What `amlris readings` of the presets still takes: epoch 1 of each with two seeds, and measuring it. None for
-    small models. Their departures come after a look, by hand: all of them take 42 A800 hours, which would push out what
-    decides claims."""
+    small models. Their departures are left to the command itself, whose field takes up to 10 A800 hours (all of them
+    42): in a small budget they would push out what decides claims."""
     if plan.watermark or plan.source != "refer":
         return None
     profile = load_profile(plan.profile)
