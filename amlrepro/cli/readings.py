@@ -153,11 +153,13 @@ def _to_choose(case: Case, hours: float | None) -> str:
 
     hours = load_distances().screening.hours if hours is None else hours
     spent, cheapest, dearest = presets_alone(len(case.open(initial_only=True).plan.seeds))
-    left = max(0.0, hours - spent)
+    presets = f"then the presets are trained, {spent:.1f} A800 hours by the paper's rates with all that is measured"
+    if spent > hours:
+        return f"{presets}, which is more than the {hours:g} given:"
     return (
-        f"then the presets are trained, {spent:.1f} A800 hours by the paper's rates with all that is measured, and of "
-        f"their departures the nearest before training, as many as fit into {hours:g} h: {left:.1f} h are left, and "
-        f"one takes {cheapest:.1f} h, with the joint step {dearest:.1f} h. Without departures:"
+        f"{presets}, and of their departures the nearest before training, as many as fit into {hours:g} h: "
+        f"{hours - spent:.1f} h are left, and one takes {cheapest:.1f} h, with the joint step {dearest:.1f} h. "
+        "Without departures:"
     )
 
 
@@ -169,27 +171,26 @@ def _rank(
     initial_only: bool = False,
     first_line: str | None = None,
 ) -> None:
-    """Carry the plan out, rank, keep the result in the store, and print it."""
-    from amlrepro.verdicts.readings import nothing_measured
+    """Carry the plan out, rank, keep the result in the store, and print it. Raises `UserError` where there is nothing
+    to rank, after runs that failed are told of."""
+    errors: list[UserError] = []
 
-    reports: list[ReadingsReport] = []
+    def show() -> None:
+        try:
+            _show(case, opened, screening(), initial_only)
+        except UserError as error:
+            errors.append(error)
+
+    carry_out(opened, case.work, show, first_line=first_line)
+    if errors:
+        raise errors[0]
+
+
+def _show(case: Case, opened: Opened, screening: Screening | None, initial_only: bool) -> None:
+    from amlrepro.verdicts.readings import evaluate_readings, nothing_measured, write_readings
+
     known = case.known(opened.plan)
-    name = known.name if known else None
-    carry_out(
-        opened,
-        case.work,
-        lambda: reports.append(_show(case, opened, name, screening(), initial_only)),
-        first_line=first_line,
-    )
-    if reports and not reports[0].ranked:
-        raise nothing_measured((reading.reason for reading in reports[0].readings), name)
-
-
-def _show(
-    case: Case, opened: Opened, target: str | None, screening: Screening | None, initial_only: bool
-) -> ReadingsReport:
-    from amlrepro.verdicts.readings import evaluate_readings, write_readings
-
+    target = known.name if known else None
     trained = case.everything.pick(screening.trained) if screening and not initial_only else case.chosen
     report = evaluate_readings(
         opened.store,
@@ -200,11 +201,11 @@ def _show(
         initial_only=initial_only,
         screening=screening,
     )
-    if report.ranked:
-        path = write_readings(opened.store, report)
-        print_readings(report)
-        wide_console().print(f"kept in {path}", style="dim", soft_wrap=True, markup=False)
-    return report
+    if not report.ranked:
+        raise nothing_measured((reading.reason for reading in report.readings), target)
+    path = write_readings(opened.store, report)
+    print_readings(report)
+    wide_console().print(f"kept in {path}", style="dim", soft_wrap=True, markup=False)
 
 
 def _print_stored(store: Store) -> None:
