@@ -9,6 +9,8 @@ golden ids).
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -119,6 +121,9 @@ class RunConfig(Strict):
         return parse_config(merged, where)
 
 
+_SEED_LINE = re.compile(r"^seed: (0|[1-9][0-9]*)$", re.MULTILINE)
+
+
 @cache
 def _neutral() -> dict[str, Any]:
     """The neutral value of every identity field; to be read only."""
@@ -202,13 +207,26 @@ def parse_config(values: Mapping[str, Any], where: object = "configuration") -> 
 
 
 def load_config(path: Path) -> RunConfig:
-    """Read a run's configuration from YAML (nested or dotted keys)."""
+    """Read a run's configuration from YAML (nested or dotted keys). Those of one recipe differ in the line with the
+    seed, so that one is parsed for all its seeds."""
+    if path.is_file():
+        text, seed = split_seed(path.read_text("utf-8"))
+        with contextlib.suppress(UserError):  # which is to name the file and the line
+            return read_recipe(text) if seed is None else read_recipe(text).model_copy(update={"seed": seed})
     return _checked(load_yaml(path), path)
 
 
-def read_config(text: str, where: object = "configuration") -> RunConfig:
-    """The configuration in a YAML text, as `load_config` reads it from a file."""
-    return _checked(parse_yaml(text, where), where)
+def split_seed(text: str) -> tuple[str, int | None]:
+    """A configuration as `dump_config` writes it without the line that says the seed, and the seed; of any other text
+    all of it, and None."""
+    seeds = _SEED_LINE.findall(text)
+    return (_SEED_LINE.sub("", text), int(seeds[0])) if len(seeds) == 1 else (text, None)
+
+
+@lru_cache(maxsize=256)
+def read_recipe(text: str) -> RunConfig:
+    """The configuration in a YAML text."""
+    return _checked(parse_yaml(text, "configuration"), "configuration")
 
 
 def _checked(values: Any, where: object) -> RunConfig:

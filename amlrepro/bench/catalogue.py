@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amlrepro.bench.spec import Benchmark, Target
+from amlrepro.bench.spec import Benchmark, Kind, Target
 from amlrepro.errors import unknown_name
 
 _HERE = "amlrepro.bench"
+
+
+def _anywhere(value: float) -> dict[Kind, Target]:
+    """A target of what runs beside the device."""
+    return {"cpu": Target(value), "cuda": Target(value)}
+
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
@@ -69,6 +75,41 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             ("resolution", "a step", "sides of the input"),
             ("data", "an epoch", "numbers of training refs"),
         )
+    ),
+    Benchmark(
+        "help",
+        what="amlris --help",
+        against="importing typer and its rich output",
+        reads="value",
+        measure=f"{_HERE}.startup:help_",
+        targets=_anywhere(2.0),
+    ),
+    Benchmark(
+        "plan_all",
+        what="amlris plan all",
+        against="paper beside 510 runs; demo",
+        reads="value",
+        unit="s",
+        measure=f"{_HERE}.startup:plan_all",
+        targets=_anywhere(0.5),
+    ),
+    Benchmark(
+        "status",
+        what="amlris status",
+        against="510 runs, 4,131 evaluations",
+        reads="value",
+        unit="s",
+        measure=f"{_HERE}.startup:status",
+        targets=_anywhere(0.5),
+    ),
+    Benchmark(
+        "report",
+        what="report with cached metrics",
+        against="630 runs, 5,103 evaluations",
+        reads="value",
+        unit="s",
+        measure=f"{_HERE}.reporting:report",
+        targets=_anywhere(5.0),
     ),
 )
 

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from amlrepro.config import EvalConfig, dump_config
-from amlrepro.metrics.bootstrap import image_sums
+from amlrepro.metrics.bootstrap import DRAWS, image_sums
 from amlrepro.metrics.compute import DEFAULT_METRICS, GENERALIZED_METRICS, METRICS
 from amlrepro.metrics.records import Records
 from amlrepro.metrics.summary import BOOTSTRAP, SIDES, _hash
 from amlrepro.perturb.specs import SEVEN
+from amlrepro.report.tabledata import build_table
 from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.inputs import Inputs
+from amlrepro.suite.orders import at_work
 from amlrepro.suite.plan import Plan, PlannedRun
 from amlrepro.suite.planner import build_plan
 from amlrepro.suite.profile import load_profile
 from amlrepro.suite.robustness import parse_method, robustness_experiment
 from amlrepro.suite.rows import Choices
+from amlrepro.suite.snapshot import Snapshot
 from amlrepro.suite.store import Store
+from amlrepro.verdicts.cells import judge
 
 SAMPLES, IMAGES = 24, 8
+_MADE_UP: dict[str, Any] = {
+    "interval of a mean over seeds": [0.0, 100.0],  # around any number, as figures need it
+    "language use": {"samples": SAMPLES, "own": 70.0, "other": 40.0, "interval": [25.0, 35.0]},
+    "cluster bootstrap of a claim": {"low": -1.0, "high": 1.0, "below": 0.5, "images": IMAGES, "draws": DRAWS},
+}
+_SEEN = "train images stand here"
 SEEN = 634  # images of RefCOCOg's val that are training images of RefCOCO+
 
 
@@ -54,33 +64,61 @@ def large_plan(seeds: int) -> Plan:
 
 def fill_large(store: Store, plan: Plan) -> Size:
     """Finish every run of the plan. All evaluations have the same records' shape, and digests of their own."""
-    records = _records()
-    columns = store.folder / "records.parquet"
-    columns.parent.mkdir(parents=True)
-    records.write(columns)
-    content = columns.read_bytes()
-    assert pq.read_metadata(columns).num_rows == SAMPLES
+    size, records = fill_runs(store, plan), _records()
     names = (*DEFAULT_METRICS, *GENERALIZED_METRICS)
     sums = image_sums(records, names)
+    means = {name: sums.value(name) for name in names}
+    terms: dict[str, Any] = {"samples": SAMPLES, "image_id": sums.image_id}
+    for name in names:
+        for side, values in zip(SIDES, sums.terms[name], strict=True):
+            terms[f"{name}@{METRICS[name].version}.{side}"] = values
     for run in plan.runs.values():
-        _finish(store, run)
+        folder = store.run(run.run_id)
         for evaluation in run.evals:
             digest = hashlib.sha256(f"{run.run_id}/{evaluation.eval_id}".encode()).hexdigest()
-            folder = store.run(run.run_id)
-            folder.evals.mkdir(exist_ok=True)
-            folder.eval_records(evaluation.eval_id).write_bytes(content)
-            arrays: dict[str, Any] = {"records": digest, "samples": SAMPLES, "image_id": sums.image_id}
-            for name in names:
-                above, below = sums.terms[name]
-                arrays[f"{name}@{METRICS[name].version}.{SIDES[0]}"] = above
-                arrays[f"{name}@{METRICS[name].version}.{SIDES[1]}"] = below
-            buffer = io.BytesIO()
-            np.savez(buffer, **arrays)
-            (folder.evals / f"{evaluation.eval_id}.images.npz").write_bytes(buffer.getvalue())
-            values = _meta(run, evaluation, digest, {name: sums.value(name) for name in names})
-            _write(folder.eval_meta(evaluation.eval_id), json.dumps(values, indent=1))
+            np.savez(folder.evals / f"{evaluation.eval_id}.images.npz", records=digest, **terms)
+            _write(folder.eval_meta(evaluation.eval_id), _meta(run, evaluation, digest, means))
+    return size
+
+
+def fill_runs(store: Store, plan: Plan) -> Size:
+    """Finish every run of the plan as far as `amlris status` looks: records are there, metrics are not."""
+    store.folder.mkdir(parents=True)
+    columns = store.folder / "records.parquet"
+    _records().write(columns)
+    for run in plan.runs.values():
+        _finish(store, run)
+        folder = store.run(run.run_id)
+        folder.evals.mkdir(exist_ok=True)
+        for evaluation in run.evals:
+            folder.eval_records(evaluation.eval_id).hardlink_to(columns)
+            folder.eval_meta(evaluation.eval_id).write_text("{}")
     evals, probes = (sum(len(getattr(run, kind)) for run in plan.runs.values()) for kind in ("evals", "probes"))
     return Size(len(plan.runs), evals, probes)
+
+
+def fill_order(store: Store, plan: Plan) -> None:
+    """Keep the order that the plan amounts to, as a command does that has ended."""
+    with at_work(store, plan):
+        pass
+
+
+def fill_cache(store: Store, plan: Plan) -> None:
+    """Put what takes long to calculate into the store's cache, made up like all its numbers: intervals over seeds, the
+    language check, bootstraps of claims."""
+    made_up = _MadeUp(store)
+    judgement = judge(made_up, plan)
+    for experiment in plan.experiments:
+        build_table(made_up, plan, experiment, judgement.cells, judgement.claims.harness)
+    made_up.keep()
+
+
+class _MadeUp(Snapshot):
+    """A snapshot that keeps a plausible value for everything that it would calculate."""
+
+    def calculated(self, kind: str, origin: Any, calculate: Callable[[], Any]) -> Any:
+        """The value of its kind; raises `KeyError` for one that this does not know yet."""
+        return super().calculated(kind, origin, lambda: _MADE_UP[kind])
 
 
 def _records() -> Records:
@@ -127,7 +165,8 @@ def _probe(run: PlannedRun, probe_id: str, checkpoint: str) -> dict[str, Any]:
     return {"probe_id": probe_id, "run_id": run.run_id, "epoch": epoch, "values": dict.fromkeys(fields, 0.5)}
 
 
-def _meta(run: PlannedRun, evaluation: EvalConfig, digest: str, values: dict[str, float]) -> dict[str, Any]:
+def _meta(run: PlannedRun, evaluation: EvalConfig, digest: str, values: dict[str, float]) -> str:
+    """An evaluation's file."""
     own = evaluation.dataset == run.config.data.train
     seen = [] if own else list(range(100_000, 100_000 + SEEN))
     entries = {
@@ -139,7 +178,7 @@ def _meta(run: PlannedRun, evaluation: EvalConfig, digest: str, values: dict[str
     part = {"samples": SAMPLES, "images": IMAGES, "metrics": entries}
     epoch = run.until if evaluation.checkpoint == "last" else int(evaluation.checkpoint.removeprefix("epoch"))
     summary = {"records": digest, "bootstrap": BOOTSTRAP, **part}
-    return {
+    meta = {
         "eval_id": evaluation.eval_id,
         "eval": evaluation.model_dump(mode="json"),
         "run_id": run.run_id,
@@ -148,6 +187,12 @@ def _meta(run: PlannedRun, evaluation: EvalConfig, digest: str, values: dict[str
         "samples": SAMPLES,
         "records_sha256": digest,
         "scored_at": "448 x 448",
-        "train_images": seen,
+        "train_images": _SEEN,
         "summary": summary | ({"unseen": {"excluded": _hash(seen), **part}} if seen else {}),
     }
+    return json.dumps(meta, indent=1).replace(f'"{_SEEN}"', _lines(tuple(seen)))
+
+
+@cache  # Python's own writer of indented lists takes longer than all the rest
+def _lines(seen: tuple[int, ...]) -> str:
+    return json.dumps(seen, indent=1)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from amlrepro.cli.budget import parse_budget, seeds_for, show_budget
 from amlrepro.cli.groups import with_groups
 from amlrepro.cli.options import Experiments, JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
 from amlrepro.errors import UserError
@@ -48,16 +47,18 @@ def plan(
 
     With --budget: the runs and seeds that decide most claims of the paper for so many GPU hours.
     """
-    hours = parse_budget(budget) if budget is not None else None
-    if hours is None and (write is not None or force):
+    if budget is None and (write is not None or force):
         raise UserError("only a budget chooses", where="--write" if write else "--force", expected="--budget beside it")
     command = f"amlris plan {' '.join(experiments)}"
-    options = options if hours is None else seeds_for(options)
+    if budget is not None:
+        from amlrepro.cli.budget import parse_budget, seeds_for, show_budget
+
+        hours, options = parse_budget(budget), seeds_for(options)
     try:
         opened = open_plan(load_experiments(experiments), options, command=command, assume_data=assume_data)
     except UserError as error:
         raise _third_way(error) from None
-    if hours is not None:
+    if budget is not None:
         show_budget(opened, options, experiments, hours, write, as_json_, force)
         return
     rates = measure_rates(opened.store)

@@ -77,5 +77,8 @@ class CellSpec(Strict):
 
     def over(self, other: CellSpec) -> CellSpec:
         """This one's fields where they say something, `other`'s elsewhere."""
-        mine = {name: getattr(self, name) for name in CellSpec.model_fields if getattr(self, name) is not None}
-        return CellSpec.model_construct(**{**{n: getattr(other, n) for n in CellSpec.model_fields}, **mine})
+        first, second = vars(self), vars(other)
+        return CellSpec.model_construct(**{n: second[n] if first[n] is None else first[n] for n in _FIELDS})
+
+
+_FIELDS = tuple(CellSpec.model_fields)

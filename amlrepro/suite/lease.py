@@ -17,8 +17,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from filelock import FileLock
+from typing import TYPE_CHECKING
 
 from amlrepro import files
 from amlrepro.errors import UserError
@@ -26,6 +25,9 @@ from amlrepro.files import disk_errors
 from amlrepro.machine import machine, process_start, writer
 from amlrepro.rundir import RunDir
 from amlrepro.suite.cancel import REASON, cancel_requested
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 BEAT_SECONDS = 5.0
 PAUSE_SECONDS = 15.0  # without a look at the lease, after which nothing is written before the next look
@@ -243,6 +245,8 @@ def _draft(run: RunDir, me: Owner) -> Path:
 
 
 def _takeover_lock(run: RunDir) -> FileLock:
+    from filelock import FileLock
+
     return FileLock(run.path / ".lease.lock")
 
 

@@ -6,6 +6,7 @@ A GPU hour costs the same whether a run has one GPU or eight: images/s are divid
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from amlrepro.config import RunConfig, load_config
 from amlrepro.data.specs import SplitCounts
 from amlrepro.errors import UserError
-from amlrepro.files import read_json
+from amlrepro.files import read_json, read_jsonl
 from amlrepro.rundir import RunDir
 from amlrepro.suite.benched import read_costs
 from amlrepro.suite.cost import (
@@ -31,6 +32,7 @@ from amlrepro.suite.printed import load_printed
 from amlrepro.suite.store import Store
 
 PAPER_GPU = "A800"
+_WITH_A_PACE = re.compile(rb'"images_per_s"')
 Kind = tuple[str, str, int, bool]  # model, its size, side of its input, whether AML's first stage is in it
 
 
@@ -188,7 +190,7 @@ def _paces(run: RunDir) -> Iterator[tuple[str, float, float, float]]:
     """GPU, start of the session, images and seconds of each stretch of training that left its pace: whole epochs;
     before the first has ended windows of updates, the first of which (it warms up) does not count."""
     sessions = read_json(run.provenance).get("sessions", []) if run.provenance.exists() else []
-    rows = [row for row in run.history_rows() if row.get("images_per_s")]
+    rows = [row for row in read_jsonl(run.history, _WITH_A_PACE) if row.get("images_per_s")]
     epochs = [row for row in rows if row.get("kind") == "epoch" and row.get("seconds")]
     windows = [row for row in rows if row.get("kind") == "step"][1:]
     for row in epochs or windows:

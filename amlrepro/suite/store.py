@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from amlrepro.config import VERSIONS, EvalConfig, ProbeConfig, load_config, named, read_config
+from amlrepro.config import VERSIONS, EvalConfig, ProbeConfig, load_config, named, read_recipe, split_seed
 from amlrepro.errors import UserError
 from amlrepro.files import read_json, read_jsonl, write_json
 from amlrepro.rundir import RunDir
@@ -20,7 +20,6 @@ from amlrepro.suite.plan import PlannedRun
 
 T = TypeVar("T")
 _OF_AN_EPOCH = re.compile(rb'"kind"\s*:\s*"epoch"')
-_SEED = re.compile(r"^seed: (0|[1-9][0-9]*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -232,18 +231,14 @@ def _epoch_rows(path: Path, stamp: int) -> dict[int, dict[str, Any]]:
 @lru_cache(maxsize=4096)
 def _name_today(path: Path, stamp: int) -> str:
     """What the configuration in a file is called today."""
-    text = path.read_text("utf-8")
-    seeds = _SEED.findall(text)
-    if len(seeds) != 1:
-        return load_config(path).run_id
-    return named(_recipe_today(_SEED.sub("", text), tuple(VERSIONS.items())), int(seeds[0]))
+    text, seed = split_seed(path.read_text("utf-8"))
+    return load_config(path).run_id if seed is None else named(_recipe_today(text, tuple(VERSIONS.items())), seed)
 
 
 @lru_cache(maxsize=256)
 def _recipe_today(text: str, versions: tuple[tuple[str, int], ...]) -> str:
-    """The name of a recipe: all of a configuration but the line with the seed, parsed once for all of its seeds.
-    versions: of the components, which names depend on too."""
-    return read_config(text).recipe_name
+    """A recipe's name, worked out once for all its seeds. versions: of the components, which names depend on."""
+    return read_recipe(text).recipe_name
 
 
 def read_eval_config(meta: dict[str, Any], where: Path) -> EvalConfig:

@@ -61,7 +61,7 @@ for arguments in (["--help"], ["run", "--help"], ["plan", "table1", "--profile",
         main(arguments)
     except SystemExit as end:
         assert not end.code, end.code
-heavy = {"torch", "pandas", "transformers", "timm", "torchvision", "matplotlib"} & set(sys.modules)
+heavy = {"torch", "pandas", "numpy", "transformers", "timm", "torchvision", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=elsewhere, timeout=60)

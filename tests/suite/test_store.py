@@ -133,8 +133,8 @@ def test_names_of_today_are_those_of_the_whole_configuration(store: Store, monke
     renamed = store.run(configs[1].run_id.replace("-s7", "-s8")).config
     write_text(renamed, dump_config(configs[1]))
     parsed: list[str] = []
-    read = module.read_config
-    monkeypatch.setattr(module, "read_config", lambda text: parsed.append(text) or read(text))
+    read = module.read_recipe
+    monkeypatch.setattr(module, "read_recipe", lambda text: parsed.append(text) or read(text))
     assert [store.status(config.run_id).stale for config in configs] == [False] * 6
     assert store.status(renamed.parent.name).stale
     assert len(parsed) == 2  # of a recipe's seeds one

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +163,9 @@ def _draw_all(
         return out
     chunks = [plans[k : k + CHUNK] for k in range(0, len(plans), CHUNK)]
     drawn: dict[int, list[dict[str, Any]]] = {}
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
     # Spawned, not forked: the caller may hold threads (torch, a progress bar).
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(chunks)), context, end_with_parent) as pool:
