@@ -95,6 +95,8 @@ def _label(verdict: Verdict) -> str:
         shown = str(seeds) if seeds < MANY else f"over {MANY}"
         enough = verdict.label != UNDECIDABLE
         said += f"\n[dim]{f'{shown} seeds would decide' if enough else f'would take {shown} seeds'}[/dim]"
+    if verdict.repeated and verdict.why_not is None:
+        said += f"\n[dim]{len(verdict.pairs)} of {len(verdict.claim.pairs)} comparisons differ[/dim]"
     if verdict.label == TOO_EARLY:
         said += f"\n[dim]{verdict.seeds} of 3 seeds[/dim]"
     if verdict.label == UNKNOWN:

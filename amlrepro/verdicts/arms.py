@@ -9,7 +9,7 @@ from typing import Any
 from amlrepro.suite.cells import CellReader, CellResult
 from amlrepro.suite.plan import AnyRequest, Cell, HistoryRequest, Plan, ProbeRequest, Request
 from amlrepro.suite.store import Store
-from amlrepro.verdicts.claims import CellRef
+from amlrepro.verdicts.claims import CellRef, Claim, Pair
 from amlrepro.verdicts.noise import Noise, pool
 
 Seeds = tuple[tuple[int, float], ...]
@@ -78,6 +78,14 @@ class Arms:
             self._known[ref] = Arm(ref, cell, constant, seeds, self._recipe(cell), self._group(cell), result)
         return self._known[ref]
 
+    def comparisons(self, claim: Claim) -> list[Pair]:
+        """The pairs of a claim, those that are the very same numbers once: on a schedule of two epochs most of fifty
+        printed epochs are one and the same, and saying it 27 times proves no more than once."""
+        found: dict[Hashable, Pair] = {}
+        for pair in claim.pairs:
+            found.setdefault(tuple(map(self._origin, pair.refs)), pair)
+        return list(found.values())
+
     def noise(self, arms: Sequence[Arm], look: int) -> Noise:
         """The noise of a comparison at a look: pooled over the recipes of both arms' groups, each recipe once (the arms
         themselves first) and with no more than its first `look` seeds, so that later seeds do not change it."""
@@ -109,6 +117,17 @@ class Arms:
                     if len(arm.seeds) > 1:
                         self._groups.setdefault(arm.group, {}).setdefault(arm.recipe, arm.seeds)
         return self._groups
+
+    def _origin(self, ref: CellRef) -> Hashable:
+        """What a cell's number comes from: equal for cells that are the same number. Of a constant, or where nothing is
+        run, the cell itself."""
+        cell = self._cells.get(ref)
+        if cell is None or not (cell.requests or cell.parts):
+            return ref
+        if cell.kind == "derived":
+            parts = (CellRef(cell.experiment, *part) for part in cell.parts)
+            return (cell.op, *map(self._origin, parts))
+        return cell.metric, cell.subset, cell.field, cell.requests
 
     def _parts(self, cell: Cell) -> Iterable[Cell]:
         return (self._cells[CellRef(cell.experiment, *part)] for part in cell.parts)

@@ -130,6 +130,6 @@ def _claims_by_cell(verdicts: Sequence[Verdict]) -> dict[CellRef, list[Verdict]]
     for verdict in verdicts:
         if verdict.label == NOT_RUN:
             continue
-        for ref in dict.fromkeys(ref for pair in verdict.pairs for ref in (pair.first, pair.second)):
+        for ref in dict.fromkeys(ref for pair in verdict.claim.pairs for ref in pair.refs):
             out.setdefault(ref, []).append(verdict)
     return out

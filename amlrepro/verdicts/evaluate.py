@@ -89,14 +89,15 @@ def _verdict(
     store: Store, plan: Plan, arms: Arms, looks: Looks, claim: Claim, harness: Harness, lock: Lock | None
 ) -> Verdict:
     reason = looks.why_not(claim)
-    printed = tuple(None if plan.watermark else printed_effect(pair) for pair in claim.pairs)
     if reason:
+        printed = tuple(None if plan.watermark else printed_effect(pair) for pair in claim.pairs)
         effects = [abs(effect) for effect in printed if effect]
         needed = seeds_needed(min(effects), PRIOR_SIGMA) if effects and _in_points(arms, claim) else None
         blank = PairResult.printed_only(claim, printed)
         return Verdict(claim, NOT_RUN, blank, 0, why_not=reason, seeds_to_decide=needed, expected=True)
     there = seeds_there(arms, claim) or 0
     pairs = looks.pairs(claim)
+    printed = tuple(None if plan.watermark else printed_effect(pair) for pair in arms.comparisons(claim))
     reached = [look for look in looks_at(there) if (claim.id, look) in looks.ready]
     seeds = sorted({seed for pair in pairs for arm in pair for seed, _ in arm.seeds[: max(reached, default=there)]})
     exploratory = why_exploratory(lock, claim, plan, seeds)

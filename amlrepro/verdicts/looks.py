@@ -52,8 +52,9 @@ class Looks:
         return None
 
     def pairs(self, claim: Claim) -> list[tuple[Arm, Arm]]:
-        """The arms of each pair."""
-        return [(self._arms.arm(first), self._arms.arm(second)) for first, second in (p.refs for p in claim.pairs)]
+        """The arms of each comparison, the same numbers once (`Arms.comparisons`)."""
+        refs = (pair.refs for pair in self._arms.comparisons(claim))
+        return [(self._arms.arm(first), self._arms.arm(second)) for first, second in refs]
 
     def noises(self, claim: Claim, look: int) -> tuple[Noise, ...]:
         """The noise of each pair at a look."""

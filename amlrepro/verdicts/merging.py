@@ -214,7 +214,9 @@ def _merge(claim: Claim, sides: Sequence[_Side]) -> tuple[tuple[Merged, ...], Cl
     found = [(s.name, s.looks.ready[claim.id, look].differences) for s in sides if (look := looks[s.name]) is not None]
     if len(found) < 2:
         return None
-    pairs = tuple(merge_laboratories([(name, each[k]) for name, each in found]) for k in range(len(claim.pairs)))
+    names = [name for name, _ in found]
+    columns = zip(*(differences for _, differences in found), strict=True)
+    pairs = tuple(merge_laboratories(list(zip(names, each, strict=True))) for each in columns)
     return pairs, AllTest(pairs) if claim.kind == "best_of" else sides[0].looks.test_of(claim, pairs)
 
 

@@ -107,6 +107,11 @@ class Verdict:
         return self.pairs[self.leading]
 
     @property
+    def repeated(self) -> int:
+        """Comparisons of the claim that are the same numbers as another one here, and are not counted again."""
+        return len(self.claim.pairs) - len(self.pairs)
+
+    @property
     def estimate(self) -> float | None:
         """Of the leading pair, positive where the first is better."""
         return self.lead.estimate
@@ -232,6 +237,7 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
         "seeds_to_decide": verdict.seeds_to_decide,
         "gates": list(verdict.gates),
         "why_not": verdict.why_not,
+        "repeated": verdict.repeated,
         "exploratory": verdict.why_exploratory,
         "reading": verdict.reading,
         "failed_as": verdict.failed_as,

@@ -54,6 +54,12 @@ def sentence(verdict: Verdict) -> str:
     if verdict.why_not is not None:
         return _not_run(verdict)
     text = _said(verdict, verdict.provisional or verdict.label)
+    if verdict.repeated:
+        several = len(verdict.pairs) > 1
+        text += (
+            f" Of {len(verdict.claim.pairs)} comparisons {len(verdict.pairs)} differ{'' if several else 's'} here; the "
+            "others are the same numbers again, and count once."
+        )
     if verdict.later is not None:
         text += f" Decided at {verdict.look} seeds; the later look decides nothing."
     if not verdict.gates:

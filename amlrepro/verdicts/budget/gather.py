@@ -135,7 +135,7 @@ def needs_of_all(run: PlannedRun) -> tuple[Need, ...]:
 
 def _goal(reader: read.Arms, plan: Plan, cells: Mapping[CellRef, Cell], claim: Claim, ids: dict[Hashable, int]) -> Goal:
     comparisons = []
-    for pair in claim.pairs:
+    for pair in reader.comparisons(claim):
         sides = [reader.arm(ref) for ref in pair.refs]
         arms = [None if side.constant is not None else _arm(side, plan, cells, ids) for side in sides]
         comparisons.append(Comparison(arms[0], arms[1], float(printed_effect(pair) or 0.0)))
