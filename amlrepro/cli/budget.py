@@ -42,8 +42,10 @@ def parse_budget(text: str) -> float:
 
 
 def hours(value: float) -> str:
-    """Hours as text, the small ones of small models to the thousandth."""
-    return f"{value:.3f}" if 0 < value < 0.095 else f"{value:.1f}"
+    """Hours as text; those of small models, which take seconds, with two digits."""
+    if value >= 0.095 or value <= 0:
+        return f"{value:.1f}"
+    return f"{value:.2g}" if value >= 0.0001 else "<0.0001"
 
 
 def count(number: int) -> str:

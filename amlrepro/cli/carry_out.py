@@ -116,6 +116,8 @@ def carry_out(
     sweep(opened.store.folder)
     for task in tasks:
         clear_cancel(task.job.run)  # whoever names a run now wants it
+    if looks is None:
+        opened.store.write_stopped({}, (task.run_id for task in tasks))  # those that were left out too
     with at_work(opened.store, opened.plan):
         _prepare(opened, tasks, wide_console())
         try:
@@ -131,6 +133,8 @@ def carry_out(
     failed = [outcome for outcome in outcomes if not outcome.done]
     if len(failed) < len(opened.plan.runs) or not opened.plan.runs:
         show()
+    if looks is not None:
+        looks.conclude()
     if failed:
         raise typer.Exit(_tell_failures(failed))
 

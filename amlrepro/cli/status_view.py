@@ -90,7 +90,18 @@ def render(overview: Overview, width: int, rows: int | None = None, everything: 
         parts += ["", _experiments_table(overview.experiments)]
     for group in failure_groups(overview.runs):
         parts += ["", _failure_table(group)]
+    if lines := left_out_lines(overview.runs):
+        parts += ["", *map(Text, lines)]
     return parts
+
+
+def left_out_lines(runs: Sequence[RunView]) -> list[str]:
+    """Runs that were left out, by reason, and what runs them after all."""
+    reasons = Counter(run.reason or "no reason is known" for run in runs if run.state == "left out")
+    lines = [f"left out: {n} run{'s' * (n > 1)}, {reason}" for reason, n in reasons.most_common(REASONS)]
+    if len(reasons) > REASONS:
+        lines.append(f"and {len(reasons) - REASONS} more reasons (--json has all)")
+    return lines + (["The same command without --until-decided runs them after all."] if lines else [])
 
 
 def failure_lines(group: FailureGroup) -> list[str]:
@@ -227,6 +238,7 @@ def _experiments_table(experiments: Sequence[ExperimentView]) -> Table:
         full = each.filled == each.cells and each.figures_filled == each.figures
         notes = [each.label, _seeds(each.seeds)]
         notes += [f"{each.figures_filled} of {each.figures} figures"] if each.figures else []
+        notes += [f"{each.fewer} with fewer seeds"] if each.fewer else []
         notes += [f"{each.unavailable} not available"] if each.unavailable else []
         filled = Text(f"{each.filled} of {each.cells}" if each.cells else "-", style="green" if full else "")
         table.add_row(each.experiment, filled, "; ".join(filter(None, [*notes, each.title])))

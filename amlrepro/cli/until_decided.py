@@ -21,6 +21,7 @@ class UntilDecided:
 
     opened: Opened
     skipped: dict[str, str] = field(default_factory=dict)
+    _conclusion: str = ""
 
     def __post_init__(self) -> None:
         first, last = LOOKS[0], LOOKS[-1]
@@ -55,10 +56,15 @@ class UntilDecided:
 
     def keep(self) -> None:
         """Write what is not started into the store."""
-        self.opened.store.write_stopped(self.skipped)
+        self.opened.store.write_stopped(self.skipped, self.opened.plan.runs)
+
+    def conclude(self) -> None:
+        """Once more in one line, after the tables."""
+        if self._conclusion:
+            typer.echo(self._conclusion)
 
     def tell(self) -> None:
-        """What was not started, and what that saves."""
+        """What was not started, why, and what that saves."""
         if not self.skipped:
             typer.echo("until decided: no run is left out; every further seed may still change a verdict")
             return
@@ -67,6 +73,8 @@ class UntilDecided:
         parts = [part for p in prices for part in (p.training, p.validation, p.evaluation, p.probes)]
         known = [part for part in parts if part is not None]
         saved = f", which saves {hours(sum(known))} {rates.gpu} hours" if known else ""
-        typer.echo(f"until decided: {len(self.skipped)} runs are not started{saved}")
+        count = len(self.skipped)
+        self._conclusion = f"until decided: {count} run{'s' * (count > 1)} left out{saved}"
+        typer.echo(f"until decided: {count} run{'s are' if count > 1 else ' is'} not started{saved}")
         for run_id, reason in self.skipped.items():
             typer.echo(f"  {run_id}: {reason}")

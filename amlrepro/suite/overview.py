@@ -5,25 +5,24 @@ Meant to be cheap: of a run its folder's names and its `state.json` are read, an
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from amlrepro.errors import UserError
-from amlrepro.files import read_json
 from amlrepro.rundir import RunDir
 from amlrepro.suite.cancel import REASON, cancel_path
 from amlrepro.suite.lease import EXPIRY_SECONDS, Owner, held, last_beat, lease_path
 from amlrepro.suite.orders import Need, Order, read_orders
+from amlrepro.suite.run_folder import RunFolder, names_in, read_folder
 from amlrepro.suite.store import Store, is_stale
 
-# In the order in which people want to see them. `to do`: asked for, and no launcher is at work on it.
-STATES = ("running", "failed", "interrupted", "preempted", "cancelled", "queued", "to do", "done")
+# In the order in which people want to see them. `to do`: asked for, and no launcher is at work on it. `left out`: asked
+# for, and not started because it could change no verdict (`amlris run --until-decided`).
+STATES = ("running", "failed", "interrupted", "preempted", "cancelled", "queued", "to do", "left out", "done")
 AT_WORK = ("running", "queued")
+_WITH_REASON = ("failed", "preempted", "interrupted", "queued")
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ class RunView:
 @dataclass(frozen=True)
 class ExperimentView:
     """One experiment as it was asked for. label: choices that set it apart. filled: cells whose results are all there,
-    for every seed; figures likewise, those drawn from probes. unavailable: cells that cannot be had with these data."""
+    for every seed that was not left out; figures likewise, those drawn from probes. fewer: filled cells without some
+    seeds that were left out. unavailable: cells that cannot be had with these data."""
 
     profile: str
     experiment: str
@@ -74,6 +74,7 @@ class ExperimentView:
     figures: int
     figures_filled: int
     unavailable: int
+    fewer: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,31 +108,6 @@ class Pulse:
         return now - known[2] < self._expiry
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """What a run's folder holds. asked: epochs and results asked for, None for runs of no order."""
-
-    run: RunDir
-    names: frozenset[str]
-    state: dict[str, Any]
-    there: frozenset[str]
-    asked: tuple[int, tuple[str, ...]] | None
-
-    @property
-    def epoch(self) -> int:
-        return int(self.state.get("epoch", 0))
-
-    def has(self, what: str) -> bool:
-        """Whether an evaluation, a probe or a row of the history is there."""
-        kind, _, name = what.partition("/")
-        return self.epoch >= int(name) if kind == "epochs" else what in self.there
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything asked for is there."""
-        return self.asked is None or (self.epoch >= self.asked[0] and all(map(self.has, self.asked[1])))
-
-
 def look(
     store: Store,
     orders: Sequence[Order] | None = None,
@@ -149,17 +125,20 @@ def look(
     if experiments:
         run_ids = list(dict.fromkeys(run for order, name in chosen for run in order.runs_of(name)))
     elif run_ids is None:
-        run_ids = list(dict.fromkeys([*ordered, *_names(store.folder / "runs")]))
-    folders = {run_id: _folder(store.run(run_id), ordered.get(run_id)) for run_id in run_ids}
+        run_ids = list(dict.fromkeys([*ordered, *names_in(store.folder / "runs")]))
+    folders = {run_id: read_folder(store.run(run_id), ordered.get(run_id)) for run_id in run_ids}
     waited_for = {run_id for order in known if order.active for run_id in order.run_ids}
     fresh = {run_id for order in known if order.current for run_id in order.run_ids}
+    left_out = {
+        name: why for name, why in store.stopped_runs().items() if name not in folders or not folders[name].begun
+    }
     views = [
-        _view(store.profile, folder, run_id in waited_for, run_id in fresh, pulse)
+        _view(store.profile, folder, run_id in waited_for, run_id in fresh, pulse, left_out.get(run_id))
         for run_id, folder in folders.items()
         if run_id in ordered or "config.yaml" in folder.names
     ]
     views.sort(key=lambda view: STATES.index(view.state))
-    return Overview(store.profile, tuple(views), tuple(_experiment(store, folders, *each) for each in chosen))
+    return Overview(store.profile, tuple(views), tuple(_experiment(store, folders, left_out, *each) for each in chosen))
 
 
 def _latest(orders: Sequence[Order], experiments: Sequence[str]) -> list[tuple[Order, str]]:
@@ -184,37 +163,15 @@ def _asked(orders: Sequence[Order]) -> dict[str, tuple[int, tuple[str, ...]]]:
     return out
 
 
-def _folder(run: RunDir, asked: tuple[int, tuple[str, ...]] | None) -> _Folder:
-    names = frozenset(_names(run.path))
-    state: dict[str, Any] = {}
-    if "state.json" in names:
-        with contextlib.suppress(UserError, OSError):
-            state = dict(read_json(run.state))
-    there = set()
-    if "evals" in names:
-        files = frozenset(_names(run.evals))
-        stems = {name.removesuffix(".parquet") for name in files if name.endswith(".parquet")}
-        there |= {f"evals/{stem}" for stem in stems if f"{stem}.json" in files}
-    if "probes" in names:
-        there |= {f"probes/{name.removesuffix('.json')}" for name in _names(run.probes) if name.endswith(".json")}
-    return _Folder(run, names, state, frozenset(there), asked)
-
-
-def _names(folder: Path) -> list[str]:
-    """Names in a folder, sorted, without those that begin with a dot; none where there is no folder."""
-    try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _view(profile: str, folder: _Folder, waited_for: bool, fresh: bool, pulse: Pulse | None) -> RunView:
+def _view(
+    profile: str, folder: RunFolder, waited_for: bool, fresh: bool, pulse: Pulse | None, left_out: str | None
+) -> RunView:
     values, run = folder.state, folder.run
     owner = held(run) if lease_path(run).name in folder.names else None
     if owner is not None and pulse is not None and owner.alive() is None and not pulse.alive(run, owner):
         owner = None
     cancel = cancel_path(run).name in folder.names
-    state = _state(folder, owner, cancel, waited_for)
+    state = _state(folder, owner, cancel, waited_for, left_out is not None)
     phase = _phase(values) if state == "running" else None
     until = folder.asked[0] if folder.asked is not None else values.get("until") or values.get("horizon")
     queued = values.get("queued") or {}
@@ -233,7 +190,7 @@ def _view(profile: str, folder: _Folder, waited_for: bool, fresh: bool, pulse: P
         probes=_counts(folder, "probes/"),
         host=owner.host if owner else None,
         pid=owner.pid if owner else None,
-        reason=values.get("reason") if state in ("failed", "preempted", "interrupted", "queued") else None,
+        reason=left_out if state == "left out" else values.get("reason") if state in _WITH_REASON else None,
         failure=dict(values.get("failure") or {}) if state == "failed" else {},
         job_id=queued.get("job_id") if state in AT_WORK else None,
         cancelling=cancel and state == "running",
@@ -242,7 +199,7 @@ def _view(profile: str, folder: _Folder, waited_for: bool, fresh: bool, pulse: P
     )
 
 
-def _state(folder: _Folder, owner: Owner | None, cancel: bool, waited_for: bool) -> str:
+def _state(folder: RunFolder, owner: Owner | None, cancel: bool, waited_for: bool, left_out: bool) -> str:
     said = folder.state.get("state")
     if owner is not None:
         return "running"
@@ -258,6 +215,8 @@ def _state(folder: _Folder, owner: Owner | None, cancel: bool, waited_for: bool)
         return str(said)
     if said == "failed":
         return "failed"
+    if left_out:
+        return "left out"
     return "queued" if waited_for else "to do"
 
 
@@ -276,7 +235,7 @@ def _fraction(values: dict[str, Any], phase: str | None, until: int | None) -> f
     return None
 
 
-def _counts(folder: _Folder, kind: str) -> tuple[int, int]:
+def _counts(folder: RunFolder, kind: str) -> tuple[int, int]:
     """How many results of a kind are there, and how many are asked for: of runs of no order, as many as there are."""
     there = [what for what in folder.there if what.startswith(kind)]
     if folder.asked is None:
@@ -285,12 +244,18 @@ def _counts(folder: _Folder, kind: str) -> tuple[int, int]:
     return sum(what in folder.there for what in asked), len(asked)
 
 
-def _experiment(store: Store, folders: dict[str, _Folder], order: Order, name: str) -> ExperimentView:
+def _experiment(
+    store: Store, folders: Mapping[str, RunFolder], left_out: Mapping[str, str], order: Order, name: str
+) -> ExperimentView:
     cells, figures = order.needs("cells", name), order.needs("figures", name)
     values = next(each for each in order.values["experiments"] if each["id"] == name)
 
     def there(needs: list[Need]) -> bool:
-        return all(run_id in folders and folders[run_id].has(what) for run_id, what in needs)
+        wanted = [need for need in needs if need[0] not in left_out]
+        found = all(run_id in folders and folders[run_id].has(what) for run_id, what in wanted)
+        return found and bool(wanted or not needs)
+
+    filled = list(filter(there, cells))
 
     return ExperimentView(
         store.profile,
@@ -299,8 +264,9 @@ def _experiment(store: Store, folders: dict[str, _Folder], order: Order, name: s
         order.label,
         tuple(order.values["seeds"]),
         len(cells),
-        sum(map(there, cells)),
+        len(filled),
         len(figures),
         sum(map(there, figures)),
         values["unavailable"],
+        sum(any(run_id in left_out for run_id, _ in needs) for needs in filled),
     )

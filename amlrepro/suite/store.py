@@ -108,7 +108,7 @@ class Store:
             name = "interrupted"
         epoch, reason = int(state.get("epoch", 0)), state.get("reason")
         if name == "absent":
-            reason = dict(self.read(self.stopped) or {}).get(run_id)
+            reason = self.stopped_runs().get(run_id)
         return RunStatus(run_id, name, epoch, reason, owner, is_stale(run))
 
     @property
@@ -116,9 +116,16 @@ class Store:
         """Runs that were asked for and not started, with the reason (`amlris run --until-decided`)."""
         return self.folder / "stopped.json"
 
-    def write_stopped(self, reasons: Mapping[str, str]) -> None:
-        """Note runs that are not started, beside those noted before that still are not there."""
-        before = {k: v for k, v in dict(self.read(self.stopped) or {}).items() if not self.run(k).config.exists()}
+    def stopped_runs(self) -> dict[str, str]:
+        """Those runs, with the reasons."""
+        return dict(self.read(self.stopped) or {})
+
+    def write_stopped(self, reasons: Mapping[str, str], of: Iterable[str] = ()) -> None:
+        """Note which runs are not started. of: runs that were looked at: what was noted of them before no longer holds.
+        Notes on others stay, while these are not there."""
+        seen = set(of)
+        known = self.stopped_runs().items()
+        before = {k: v for k, v in known if k not in seen and not self.run(k).config.exists()}
         if before or reasons or self.stopped.exists():
             write_json(self.stopped, {**before, **reasons})
 

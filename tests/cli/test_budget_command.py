@@ -112,7 +112,8 @@ def test_three_seeds_first_and_no_more_where_they_decide(jobs: Jobs, capsys: pyt
     text = capsys.readouterr().out
     assert jobs.rounds == [[0, 1, 2], [3, 4]]
     assert "until decided: 4 runs are not started" in text
-    assert "claims settled at 3 seeds" in text
+    assert "3 claims settled at 3 seeds: 3 decided" in text
+    assert text.rstrip().endswith("until decided: 4 runs left out")  # nothing here says what they cost
     assert "3 of 5 seeds (not started:" in text
     absent = set(jobs.store.read(jobs.store.stopped))
     assert len(absent) == 4

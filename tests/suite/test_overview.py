@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from watched_store import make_plan, ordered_store, put_results, put_run
 
+from amlrepro.cli.status_view import left_out_lines
 from amlrepro.rundir import RunDir
 from amlrepro.suite.cancel import request_cancel
 from amlrepro.suite.lease import Owner, lease_path
@@ -200,3 +201,32 @@ assert not {{"torch", "pandas"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_left_out_is_neither_to_do_nor_missing(tmp_path: Path, plan: Plan) -> None:
+    """A run noted as not worth starting: its state and reason say so, the cells count without it, and once it has begun
+    the note no longer holds."""
+    plan = make_plan(tmp_path / "data", ["table2"], seeds=(0, 1))
+    store = ordered_store(tmp_path, plan)
+    (order,) = read_orders(store)
+    runs = [order.planned(run_id) for run_id in order.run_ids]
+    for run in runs:
+        if run.config.seed == 0:
+            put_run(store, run)
+            put_results(store, run)
+    later = [run for run in runs if run.config.seed == 1]
+    assert [view.filled for view in look(store).experiments] == [0]
+    store.write_stopped({run.run_id: "settled" for run in later[:2]})
+    seen = look(store)
+    assert {run.run_id: run.reason for run in seen.runs if run.state == "left out"} == store.stopped_runs()
+    assert [run.state for run in seen.runs].count("to do") == len(later) - 2
+    cells = seen.experiments[0].cells // len(later)  # of each method
+    assert (seen.experiments[0].filled, seen.experiments[0].fewer) == (2 * cells, 2 * cells)
+    text = "\n".join(left_out_lines(seen.runs))
+    assert "left out: 2 runs, settled" in text
+    assert "without --until-decided" in text
+    put_run(store, later[0], state="failed")
+    assert [run.state for run in look(store).runs].count("left out") == 1
+    store.write_stopped({}, of=[later[1].run_id])  # asked for after all
+    assert look(store).experiments[0].fewer == 0
+    assert store.stopped_runs() == {}

@@ -55,11 +55,18 @@ def settle(store: Store, plan: Plan, claims: Sequence[Claim] | None = None) -> S
     skipped = {}
     for run_id, names in served.items():
         if names and names <= settled.keys():
-            reasons = dict.fromkeys(settled[name].reason for name in sorted(names))
-            skipped[run_id] = (
-                "; ".join(reasons) if len(reasons) < 3 else f"{len(names)} claims settled at {FIRST} seeds"
-            )
+            skipped[run_id] = _together([settled[name] for name in sorted(names)])
     return Stopping(skipped, settled, tuple(sorted(found.keys() - settled.keys())))
+
+
+def _together(settled: Sequence[Settled]) -> str:
+    """The reasons; of many how many there are of each kind."""
+    if len(settled) < 3:
+        return "; ".join(each.reason for each in settled)
+    decided = sum(each.decided for each in settled)
+    counts = {"decided": decided, "past deciding": len(settled) - decided}
+    said = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
+    return f"{len(settled)} claims settled at {FIRST} seeds: {said}"
 
 
 def runs_served(goals: Sequence[Goal], plan: Plan) -> dict[str, set[str]]:
