@@ -51,6 +51,9 @@ def _print(landed: Landed, dry_run: bool) -> None:
     typer.echo(
         f"archive {landed.archive}: {len(manifest.runs)} runs, {len(manifest.files)} files, all as the manifest says"
     )
+    if landed.ours:
+        typer.echo(f"{_runs(landed.runs)} of this very store, trained here and unchanged: nothing is taken in")
+        return
     would = "would be " if dry_run else ""
     for outcome, words in (
         ("imported", f"{would}imported"),
@@ -103,6 +106,7 @@ def _values(landed: Landed) -> dict[str, object]:
         "archive": landed.archive,
         "laboratory": landed.laboratory,
         "made_by": landed.manifest.laboratory,
+        "this_store": landed.ours,
         "package": landed.manifest.package,
         "profile": landed.manifest.profile,
         "store": str(landed.store.folder),

@@ -89,10 +89,23 @@ def test_the_profile_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "there are runs of smoke: --profile smoke" in capsys.readouterr().err
 
 
+def test_ones_own_archive_is_recognised(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    export("a.zip", "--lab", "me")
+    capsys.readouterr()
+    assert call("import", "a.zip") == 0
+    text = capsys.readouterr().out
+    assert f"{len(store.run_ids())} runs of this very store, trained here and unchanged: nothing is taken in" in text
+    assert not Path("results/labs").exists()
+
+
 def test_errors_are_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.zip").write_bytes(b"PK\x03\x04 torn")
     assert call("import", "x.zip") == 2
     assert capsys.readouterr().err.startswith("error: not an archive, or not all of it\n  where:    x.zip\n")
+    Path("README.md").write_text("# No archive\n")
+    assert call("import", "README.md") == 2
+    said = "error: not an archive of runs\n  where:    README.md\n  expected: a zip file that `amlris export` made\n"
+    assert capsys.readouterr().err == said
     assert call("export") == 2
     assert "a FILE.zip, --tensorboard DIR or --huggingface DIR" in capsys.readouterr().err
     assert export("a.tar", "--lab", "a") == 2

@@ -142,6 +142,9 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(path)
         except _DAMAGED as error:
+            if not _begins_as_one(path):
+                expected = "a zip file that `amlris export` made"
+                raise UserError("not an archive of runs", where=path, expected=expected) from None
             hint = "it may be torn: have it sent again"
             raise UserError("not an archive, or not all of it", where=path, found=str(error), hint=hint) from error
         try:
@@ -300,6 +303,15 @@ def _add(archive: zipfile.ZipFile, name: str, size: int, blocks: Iterable[bytes]
     with archive.open(info, "w", force_zip64=size >= 1 << 31) as sink:
         for block in blocks:
             sink.write(block)
+
+
+def _begins_as_one(path: Path) -> bool:
+    """Whether a file begins as a zip does, as far as it goes; a torn one does too."""
+    try:
+        with path.open("rb") as f:
+            return b"PK".startswith(f.read(2))
+    except OSError:
+        return True
 
 
 def _verify(packed: Path, file: Path, manifest: Manifest) -> None:

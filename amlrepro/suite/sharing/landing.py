@@ -55,13 +55,15 @@ class RunLanding:
 
 @dataclass(frozen=True)
 class Landed:
-    """What became of an archive. store: where its runs are; laboratory: None among one's own runs."""
+    """What became of an archive. store: where its runs are; laboratory: None among one's own runs. ours: it holds only
+    what was trained in this store and is there unchanged, so that nothing was to be taken in."""
 
     store: Store
     laboratory: str | None
     archive: str
     manifest: Manifest
     runs: tuple[RunLanding, ...]
+    ours: bool = False
 
     def count(self, outcome: Outcome) -> int:
         """How many runs ended so."""
@@ -82,7 +84,8 @@ def import_archive(
 
     laboratory: the name to keep it under, instead of the archive's own. merge: among one's own runs, for archives that
     this laboratory made. own: this laboratory's name, where it is known. dry_run: only say what would become of each
-    run. Raises `UserError`, with nothing written, for an archive that is damaged, manipulated or not for this place.
+    run. An archive of this very store is recognised, whatever name it carries: nothing is made of it. Raises
+    `UserError`, with nothing written, for an archive that is damaged, manipulated or not for this place.
     """
     with Archive(file) as archive:
         manifest = archive.manifest
@@ -100,7 +103,11 @@ def import_archive(
 
             with disk_errors(stage):
                 staged = {run_id: archive.take_out(run_id, stage, count) for run_id in manifest.runs}
-            places = [("own runs", Store(root, manifest.profile)), *laboratories(Store(root, manifest.profile))]
+            home = Store(root, manifest.profile)
+            if not merge and all(_is_ours(home, run, manifest) for run in staged.values()):
+                there = tuple(RunLanding(run_id, "already there") for run_id in staged)
+                return Landed(home, None, origin.archive, manifest, there, ours=True)
+            places = [("own runs", home), *laboratories(home)]
             others = [(place, store) for place, store in places if store.folder != target.folder]
             landings = []
             for run_id, run in staged.items():
@@ -135,6 +142,17 @@ def _target(
         if known != name and known.casefold() == name.casefold():
             raise UserError("a laboratory of nearly that name is there", found=known, hint=f"--lab {known}, or another")
     return laboratory_store(home, name), name
+
+
+def _is_ours(home: Store, staged: RunDir, manifest: Manifest) -> bool:
+    """Whether a run was trained in this store, and all that the archive has of it is there, to the byte: two trainings
+    of one recipe differ at least in when they ran."""
+    there = home.run(staged.path.name)
+    if not there.config.exists() or there.origin.exists():
+        return False
+    ours = {file.name: file.sha256 for file in shared_files(there)}
+    theirs = manifest.of_run(staged.path.name).items()
+    return all(ours.get(name) == file.sha256 for name, file in theirs if not name.startswith("checkpoints/"))
 
 
 @contextlib.contextmanager

@@ -165,11 +165,39 @@ def test_a_dry_run_writes_nothing(sent: Packed, tmp_path: Path) -> None:
 
 
 def test_the_very_records_are_told(sent: Packed, tmp_path: Path) -> None:
+    """Trained at another time, and with the same records to the byte: it may be so, and then they count once."""
     mine = lab_store(tmp_path / "a", seeds=(1,), shift=0.01)
+    trained_at(mine, 5.0)
     landed = import_archive(mine.root, sent.file)
+    assert not landed.ours
     assert {run.copies for run in landed.runs} == {("own runs",)}
     other = lab_store(tmp_path / "o", seeds=(1,), shift=0.02)
     assert {run.copies for run in import_archive(other.root, sent.file).runs} == {()}
+
+
+def trained_at(store: Store, start: float) -> None:
+    """Give the only session of every run another start."""
+    for run_id in store.run_ids():
+        values = read_json(store.run(run_id).provenance)
+        values["sessions"][0]["start"] = start
+        write_json(store.run(run_id).provenance, values)
+
+
+@pytest.mark.parametrize("name", [None, "elsewhere"])
+def test_an_archive_of_this_very_store_makes_no_laboratory(sent: Packed, tmp_path: Path, name: str | None) -> None:
+    """Under whatever name; results that came since do not matter. What came from elsewhere is not one's own, and a run
+    more is something to take in."""
+    home = tmp_path / "b"
+    before = tree(home)
+    landed = import_archive(home, sent.file, laboratory=name)
+    assert landed.ours
+    assert outcomes(landed) == {"already there"}
+    assert tree(home) == before
+    other = tmp_path / "a"
+    assert outcomes(import_archive(other, sent.file)) == {"imported"}
+    assert not import_archive(other, sent.file).ours
+    shutil.rmtree(home / "smoke/runs" / sent.manifest.runs[0])
+    assert outcomes(import_archive(home, sent.file)) == {"imported"}
 
 
 def test_where_an_archive_belongs(sent: Packed, tmp_path: Path) -> None:
