@@ -13,8 +13,8 @@ from amlrepro.cli.runs import choose_runs
 from amlrepro.config import PROFILES
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.suite.exported import Exported
-from amlrepro.suite.sharing.archive import Packed, export_archive
 from amlrepro.suite.sharing.origins import require_laboratory
+from amlrepro.suite.sharing.packing import Packed, export_archive
 from amlrepro.suite.store import Store
 
 

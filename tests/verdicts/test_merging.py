@@ -11,8 +11,8 @@ from fake_store import fill, make_plan
 
 from amlrepro.files import write_text
 from amlrepro.suite.plan import Plan
-from amlrepro.suite.sharing.archive import export_archive
 from amlrepro.suite.sharing.landing import import_archive
+from amlrepro.suite.sharing.packing import export_archive
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.evaluate import evaluate_claims
 from amlrepro.verdicts.merging import OWN, LaboratoriesReport, as_json, evaluate_laboratories
@@ -107,8 +107,15 @@ def test_copies_count_once(three: tuple[Store, LaboratoriesReport]) -> None:
 
 
 def test_a_copy_of_ones_own_store_adds_nothing(tmp_path: Path) -> None:
+    """The archive itself is recognised as one's own; what went on since it was made (here a step more in its state) is
+    taken in, and its records tell that it is a copy."""
     own = filled(tmp_path / "a", (0, 1, 2))
     sent(own.root, own, "twin")
+    assert evaluate_laboratories(own, plan_for((0, 1, 2)), plan_of) is None
+    for run_id in own.run_ids():
+        state = own.run(run_id).state
+        write_text(state, json.dumps({**json.loads(state.read_text()), "step": 777}))
+    import_archive(own.root, own.root.parent / "twin.zip")
     report = evaluate_laboratories(own, plan_for((0, 1, 2)), plan_of)
     assert report is not None
     assert report.verdicts == ()

@@ -12,9 +12,9 @@ from amlrepro.config import load_config
 from amlrepro.errors import UserError
 from amlrepro.files import read_json, sha256_file, write_json
 from amlrepro.metrics.summary import write_summary
-from amlrepro.suite.sharing.archive import export_archive
 from amlrepro.suite.sharing.manifest import MANIFEST, digest
 from amlrepro.suite.sharing.origins import Origin, write_origin
+from amlrepro.suite.sharing.packing import export_archive
 from amlrepro.suite.sharing.scrub import without_paths
 from amlrepro.suite.store import Store
 

@@ -14,9 +14,9 @@ from amlrepro.files import read_json, write_json
 from amlrepro.metrics.records import Records
 from amlrepro.suite.lease import acquire
 from amlrepro.suite.overview import look
-from amlrepro.suite.sharing.archive import Packed, export_archive
 from amlrepro.suite.sharing.landing import Landed, import_archive
 from amlrepro.suite.sharing.origins import laboratories, read_origin
+from amlrepro.suite.sharing.packing import Packed, export_archive
 from amlrepro.suite.store import Store
 
 

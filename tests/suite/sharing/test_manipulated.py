@@ -15,9 +15,10 @@ import pytest
 from sharing_store import Entries, agree, edit_json, lab_store, pack, tree, unpack
 
 from amlrepro.errors import UserError
-from amlrepro.suite.sharing.archive import Archive, export_archive
+from amlrepro.suite.sharing.archive import Archive
 from amlrepro.suite.sharing.landing import import_archive
 from amlrepro.suite.sharing.manifest import MANIFEST
+from amlrepro.suite.sharing.packing import export_archive
 
 Change = Callable[[Entries], Entries]
 
