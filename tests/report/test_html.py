@@ -11,15 +11,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fake_store import dump_config, fill, make_plan
+from fake_store import dump_config, fill, finish_run, make_plan
 
 from amlrepro.errors import UserError
 from amlrepro.files import write_json, write_text
 from amlrepro.report.html.content import Chapter, Page, Text, Tile, grid
+from amlrepro.report.html.overview import overview
 from amlrepro.report.html.page import write_html
 from amlrepro.report.html.parts import PageFigure, Verdict
 from amlrepro.report.tabledata import TableData, build_table
 from amlrepro.suite.plan import Plan
+from amlrepro.suite.printed import load_printed
 from amlrepro.suite.store import Store
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \" ' & {{ 7 * 7 }}"
@@ -327,3 +329,24 @@ def test_pages_beside_are_linked_watermarked_and_harmless(tmp_path: Path) -> Non
     assert '<span class="result bad">&lt;/script&gt;' in text
     assert "<code>code</code>" in text
     assert '<td id="here" class="n"><a href="index.html#runs">3</a></td>' in text
+
+
+def test_hours_are_at_the_pace_of_the_store_where_it_has_one(tmp_path: Path) -> None:
+    """CARIS at 10 images/s, 8 referents an epoch, epoch 1 only: 0.8 s; each of Table 7's two AML runs takes longer by
+    Table 9's ratio of minutes. Before anything has run nothing is known of models so small."""
+    store, plan = Store(tmp_path, "smoke"), make_plan("smoke", (0,), ("table7",))
+    before = overview(store, plan, [], [], [])
+    assert (before.gpu, before.paced, before.hours) == ("A800", False, None)
+    run = next(run for run in plan.runs.values() if run.config.strategy == "plain")
+    finish_run(store, run)
+    write_json(store.run(run.run_id).provenance, {"sessions": [{"from_step": 0, "device": "cpu", "start": 1.0}]})
+    row = {"kind": "epoch", "epoch": 1, "step": 2, "loss": 1.0, "images_per_s": 10.0, "seconds": 0.8}
+    write_text(store.run(run.run_id).history, json.dumps(row) + "\n")
+    after = overview(store, plan, [], [], [])
+    minutes = load_printed("table9")
+    ratio = minutes.value("caris_aml", "time_min_per_epoch") / minutes.value("caris", "time_min_per_epoch")
+    assert (after.gpu, after.paced) == ("CPU", True)
+    assert after.hours == pytest.approx(0.8 * (1 + 2 * ratio) / 3600)
+    page = write_html(store, plan, tables_of(store, plan), [], tmp_path / "page").read_text("utf-8")
+    assert "CPU time at the pace measured here" in page
+    assert "by the paper’s rates" not in page

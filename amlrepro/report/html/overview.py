@@ -11,6 +11,7 @@ from amlrepro.report.html.runs import RunView
 from amlrepro.report.tabledata import TableData
 from amlrepro.suite.cells import CellResult
 from amlrepro.suite.plan import Plan
+from amlrepro.suite.rates import measure_rates
 from amlrepro.suite.store import Store
 from amlrepro.suite.summary import summarize
 
@@ -33,9 +34,10 @@ class Overview:
     """Totals of a page.
 
     missing, undrawn: reasons, with how many cells and figures they keep away. asked, trained, ended: trainings that
-    tables and figures ask for each by itself, unique ones, those that are complete. hours: A800 hours by the paper's
-    rates; hours_unshared: without sharing; hours_beside: of validation, evaluations and probes, by our estimate;
-    measured: hours that the trainings took.
+    tables and figures ask for each by itself, unique ones, those that are complete. gpu: of which hours are;
+    paced: whether they are by the pace of trainings in the store, else by the paper's rates; hours_unshared: without
+    sharing; hours_beside: of validation, evaluations and probes, by our estimate; measured: hours that the trainings
+    took.
     """
 
     filled: int
@@ -51,6 +53,8 @@ class Overview:
     evals_there: int
     probes: int
     probes_there: int
+    gpu: str
+    paced: bool
     hours: float | None
     hours_left: float | None
     hours_unshared: float | None
@@ -68,7 +72,8 @@ def overview(
     runs: Sequence[RunView],
 ) -> Overview:
     """Totals over these tables, figures and runs."""
-    summary = summarize(plan, store)
+    rates = measure_rates(store)
+    summary = summarize(plan, store, rates)
     each = tuple(_filled(table) for table in tables)
     reasons = Counter(c.reason or "unknown" for t in tables for c in _ours(t) if c.value is None)
     undrawn = Counter(figure.reason for figure in figures if figure.reason)
@@ -87,6 +92,8 @@ def overview(
         evals_there=sum(run.evaluated for run in runs),
         probes=summary.probes,
         probes_there=sum(not probe.state for run in runs for probe in run.probes),
+        gpu=rates.gpu,
+        paced=bool(rates.measured),
         hours=summary.hours,
         hours_left=summary.hours_left,
         hours_unshared=summary.hours_unshared,
