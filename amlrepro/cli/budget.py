@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from amlrepro.aml.presets import READINGS
-from amlrepro.cli.options import Opened, PlanOptions, headline, wide_console
+from amlrepro.cli.options import Opened, PlanOptions, hours_text, say_headline, wide_console
 from amlrepro.errors import UserError
 from amlrepro.suite.chosen import Choice, Chosen, write_chosen
 from amlrepro.suite.rates import measure_rates
@@ -39,13 +39,6 @@ def parse_budget(text: str) -> float:
     if found is None:
         raise UserError("not a budget", where="--budget", found=text, expected="GPU hours, as 100h (or 90min, 3d)")
     return float(found[1]) * _HOURS[found[2] or ""]
-
-
-def hours(value: float) -> str:
-    """Hours as text; those of small models, which take seconds, with two digits."""
-    if value >= 0.095 or value <= 0:
-        return f"{value:.1f}"
-    return f"{value:.2g}" if value >= 0.0001 else "<0.0001"
 
 
 def count(number: int) -> str:
@@ -82,7 +75,7 @@ def show_budget(
     if as_json:
         typer.echo(json.dumps(as_value(plan), indent=1, ensure_ascii=False))
         return
-    typer.echo(headline(opened))
+    say_headline(opened)
     print_budget(wide_console(), plan)
     for line in _commands(plan, options, names, file, opened.inputs.assumed):
         typer.echo(line)
@@ -96,7 +89,7 @@ def print_budget(console: Console, plan: BudgetPlan) -> None:
 
     if plan.watermark:
         say(f"{plan.watermark}; effects are the paper's, as a stand-in")
-    spent = f"{hours(plan.spent)} spent, {hours(plan.left)} buy nothing more"
+    spent = f"{hours_text(plan.spent)} spent, {hours_text(plan.left)} buy nothing more"
     say(f"{plan.budget:g} {plan.gpu} hours, by {plan.rates}; {spent}.")
     console.print()
     console.print(_tiers(plan))
@@ -121,7 +114,7 @@ def print_budget(console: Console, plan: BudgetPlan) -> None:
             say(f"and {len(left) - 8} more (--json has all)")
     if plan.next_step is not None:
         step = plan.next_step
-        say(f"Next step: {hours(step.budget)} h decide {step.expected:.1f} ({step.why}).")
+        say(f"Next step: {hours_text(step.budget)} h decide {step.expected:.1f} ({step.why}).")
     _beyond(plan, say)
 
 
@@ -131,10 +124,11 @@ def _beyond(plan: BudgetPlan, say: Callable[[str], None]) -> None:
     if never:
         listed = ", ".join(f"{c.id} ({c.seeds_needed or 'no number of'} seeds)" for c in never)
         say(f"\nNo affordable budget decides {count(len(never))} (seeds an arm, 10 at most): {listed}.")
-    unknown = plan.standing("noise unknown")
-    if unknown:
-        names = ", ".join(c.id for c in unknown)
-        say(f"\nNothing is known of the noise of {count(len(unknown))} until some seeds have run: {names}.")
+    for assumed, why in ((True, "until some seeds have run"), (False, "where every seed so far gives the same number")):
+        unknown = [c for c in plan.standing("noise unknown") if c.assumed == assumed]
+        if unknown:
+            names = ", ".join(c.id for c in unknown)
+            say(f"\nNothing is known of the noise of {count(len(unknown))} {why}: {names}.")
     outside = [c for c in plan.standing("outside") if not (c.reason or "").startswith(ELSEWHERE)]
     if outside:
         say(f"\nNot decided by these runs: {'; '.join(f'{c.id} ({c.reason})' for c in outside)}.")
@@ -153,7 +147,7 @@ def _tiers(plan: BudgetPlan) -> Table:
     table.add_column("hours", justify="right")
     table.add_column("")
     for tier in plan.tiers:
-        cost = hours(tier.hours) if tier.hours else "-"
+        cost = hours_text(tier.hours) if tier.hours else "-"
         said = tier.reason or ("bought" if tier.bought else "left out")
         table.add_row(str(tier.number), tier.title, cost, said, style="" if tier.bought else "dim")
     return table
@@ -180,7 +174,7 @@ def _runs(plan: BudgetPlan) -> Table:
     for key, seeds in rows.items():
         name, epochs, evals, probes = key
         counts = [str(n) if n else "-" for n in (evals, probes)]
-        table.add_row(name, " ".join(map(str, sorted(seeds))), epochs, *counts, hours(costs[key]))
+        table.add_row(name, " ".join(map(str, sorted(seeds))), epochs, *counts, hours_text(costs[key]))
     return table
 
 
@@ -193,7 +187,7 @@ def _claims(claims: Sequence[ClaimOutlook], chance: bool, width: int) -> Table:
     several = len(set(sigmas)) > 1
     rows = []
     for claim, sigma in zip(claims, sigmas, strict=True):
-        last = [str(claim.seeds), f"{100 * claim.chance:.0f} %"] if chance else [hours(claim.hours or 0.0)]
+        last = [str(claim.seeds), f"{100 * claim.chance:.0f} %"] if chance else [hours_text(claim.hours or 0.0)]
         middle = [f"{claim.effect:+.2f}", *([sigma] if several else []), str(claim.seeds_needed or "-")]
         rows.append([claim.id, claim.says, *middle, *last])
     names = ["effect", *(["sigma"] if several else []), "needs", *(["seeds", "chance"] if chance else ["hours"])]

@@ -10,7 +10,7 @@ import typer
 
 from amlrepro.cli.groups import with_groups
 from amlrepro.cli.lists import items
-from amlrepro.cli.options import JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
+from amlrepro.cli.options import JsonOption, Opened, PlanOptions, open_plan, say_headline, wide_console
 from amlrepro.cli.verdict_basis import claim_experiments, verdict_seeds
 from amlrepro.errors import UserError, unknown_name
 from amlrepro.suite.experiment import load_experiments
@@ -61,7 +61,7 @@ def claims(
     chosen = _chosen(names or [], family, experiment)
     opened = _open(options, "amlris claims")
     if not as_json:
-        typer.echo(headline(opened))
+        say_headline(opened)
     from amlrepro.verdicts.evaluate import evaluate_claims
 
     def other(preset: str) -> Plan:
@@ -154,7 +154,7 @@ def _lock(options: PlanOptions, rest: list[str], force: bool, as_json: bool, pic
         raise UserError("the store has runs already", where="--assume-data", hint=hint)
     opened = _open(options, "amlris claims lock", assume)
     if not as_json:
-        typer.echo(headline(opened))
+        say_headline(opened)
     lock = write_lock(opened.store, opened.plan, load_claims(), force=force)
     if as_json:
         typer.echo(json.dumps({"hash": lock.hash, "says": lock.says, "seeds": list(lock.seeds)}))

@@ -119,6 +119,19 @@ def headline(opened: Opened) -> str:
     )
 
 
+def say_headline(opened: Opened) -> None:
+    """Print the headline, on a terminal broken between words."""
+    console = wide_console()
+    console.print(headline(opened), markup=False, soft_wrap=not console.is_terminal)
+
+
+def hours_text(value: float) -> str:
+    """Hours as text; those of small models, which take seconds, with two digits."""
+    if value >= 0.095 or value <= 0:
+        return f"{value:.1f}"
+    return f"{value:.2g}" if value >= 0.0001 else "<0.0001"
+
+
 def wide_console() -> Console:
     """A console as wide as the terminal; wide enough for tables where there is none (a file, a pipe)."""
     from rich.console import Console

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +12,16 @@ import typer
 from rich.markup import escape
 
 from amlrepro.cli.groups import with_groups
-from amlrepro.cli.options import Experiments, JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
+from amlrepro.cli.options import (
+    Experiments,
+    JsonOption,
+    Opened,
+    PlanOptions,
+    hours_text,
+    open_plan,
+    say_headline,
+    wide_console,
+)
 from amlrepro.errors import UserError
 from amlrepro.models.registry import get_spec
 from amlrepro.suite.cost import ESTIMATED
@@ -24,6 +35,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FEW = 3  # experiments whose own words are printed
+ABOUT = 9  # where their text begins, after `Shows    `
+COLUMNS = ("run", "method", "epochs", "evals", "probes", "GPU h", "in the store", "feeds")
+LEAST = ("probes", "evals", "method", "feeds")  # columns that go first where there is no room
+GAP = 3  # between two columns
 
 
 @with_groups
@@ -66,7 +81,7 @@ def plan(
     if as_json_:
         typer.echo(json.dumps(as_json(opened.plan, summary), indent=1))
         return
-    typer.echo(headline(opened))
+    say_headline(opened)
     print_plan(opened, summary)
 
 
@@ -78,37 +93,70 @@ def print_plan(opened: Opened, summary: PlanSummary) -> None:
         gap = "" if several else "\n"
         console.print(f"{gap}[bold]{experiment.id:<9}[/bold] {escape(experiment.title)}", soft_wrap=True)
         if not several:
-            console.print(experiment.comment, style="dim", markup=False, soft_wrap=True)
+            for line in _reflowed(experiment.comment, console.width if console.is_terminal else None):
+                console.print(line, style="dim", markup=False, soft_wrap=True)
     console.print()
-    console.print(_table(opened, summary))
+    console.print(_table(opened, summary, console.width))
     console.print()
     for line in _totals(opened, summary):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
 
 
-def _table(opened: Opened, summary: PlanSummary) -> Table:
+def _reflowed(text: str, width: int | None) -> list[str]:
+    """The words of an experiment file (`Shows    ...`, with indented lines that go on) at a width; None: as they are.
+    Lines that fit stay as they are."""
+    if width is None or all(len(line) <= width for line in text.splitlines()):
+        return text.splitlines()
+    paragraphs: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(" ") and paragraphs and paragraphs[-1]:
+            paragraphs[-1] += f" {line.strip()}"
+        else:
+            paragraphs.append(line)
+    indent = " " * ABOUT
+    return [line for each in paragraphs for line in textwrap.wrap(each, width, subsequent_indent=indent) or [""]]
+
+
+def _table(opened: Opened, summary: PlanSummary, width: int) -> Table:
+    """What fits of the columns; the name of a run is never broken."""
     from rich import box
     from rich.table import Table
 
-    costs = summary.hours is not None
     several = len(opened.plan.experiments) > 1
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("run", no_wrap=True)
-    table.add_column("method")
-    for name in ("epochs", "evals", "probes", *(["GPU h"] if costs else [])):
-        table.add_column(name, justify="right")
-    table.add_column("in the store")
-    table.add_column("feeds", overflow="fold")
     alike: dict[tuple[str, ...], list[RunSummary]] = {}
     for run in summary.runs:
-        shown = (_recipe(run), *_cells(run, costs), _there(run), ", ".join(_feeds(run.planned, several)))
-        alike.setdefault(shown, []).append(run)
-    for shown, runs in alike.items():
-        table.add_row(_names(runs), *shown[1:])
-    if len(alike) < len(summary.runs):
-        table.caption = "Seeds of which the same is to be said share a line; the numbers are of each."
-        table.caption_justify = "left"
+        shown = (*_cells(run), _there(run), ", ".join(_feeds(run.planned, several)))
+        alike.setdefault((_recipe(run), *shown), []).append(run)
+    rows = [dict(zip(COLUMNS, (_names(runs), *shown[1:]), strict=True)) for shown, runs in alike.items()]
+    names = _fitting(rows, width, [name for name in COLUMNS if name != "GPU h" or summary.hours is not None])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in names:
+        right = name in ("epochs", "evals", "probes", "GPU h")
+        table.add_column(name, justify="right" if right else "left", no_wrap=right or name == "run")
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
+    shared = "Seeds of which the same is to be said share a line; the numbers are of each. "
+    left_out = [name for name in LEAST if name not in names]
+    table.caption = (shared if len(alike) < len(summary.runs) else "") + (
+        f"In a wider terminal, and in --json: {', '.join(left_out)}." if left_out else ""
+    )
+    table.caption_justify = "left"
     return table
+
+
+def _fitting(rows: Sequence[Mapping[str, str]], width: int, names: list[str]) -> list[str]:
+    """The columns for which there is room where words are not broken, the least important left out first."""
+    whole = {name for name in names if name not in ("method", "in the store", "feeds")}
+
+    def least(name: str) -> int:
+        parts = [part for row in rows for part in ([row[name]] if name in whole else row[name].split())]
+        return max(map(len, [name, *parts]))
+
+    for name in LEAST:
+        if sum(least(each) + GAP for each in names) - GAP <= width:
+            break
+        names = [each for each in names if each != name]
+    return names
 
 
 def _recipe(run: RunSummary) -> str:
@@ -125,11 +173,10 @@ def _names(runs: list[RunSummary]) -> str:
     return f"{_recipe(runs[0])}-s{{{said}}}"
 
 
-def _cells(run: RunSummary, costs: bool) -> list[str]:
+def _cells(run: RunSummary) -> list[str]:
     planned = run.planned
     counts = [str(number) if number else "-" for number in (planned.until, len(planned.evals), len(planned.probes))]
-    hours = [f"{run.hours:.1f}" if run.hours is not None else "-"] if costs else []
-    return [planned.preset, *counts, *hours]
+    return [planned.preset, *counts, hours_text(run.hours) if run.hours is not None else "-"]
 
 
 def _there(run: RunSummary) -> str:
@@ -175,10 +222,11 @@ def _costs(summary: PlanSummary) -> list[str]:
         return [
             "The paper's rates say nothing about models of this size, and none has been trained here: no cost is given."
         ]
-    unshared = f"; without sharing {summary.hours_unshared:.1f}" if summary.asked > summary.trainings else ""
+    left, unshared_hours = summary.hours_left or 0.0, summary.hours_unshared or 0.0
+    unshared = f"; without sharing {hours_text(unshared_hours)}" if summary.asked > summary.trainings else ""
     rates = says(summary.rates, [run.planned for run in summary.runs])
     lines = [
-        f"Training costs {summary.hours:.1f} {summary.rates.gpu} hours, {summary.hours_left:.1f} of them still to "
+        f"Training costs {hours_text(summary.hours)} {summary.rates.gpu} hours, {hours_text(left)} of them still to "
         f"do{unshared}, by {rates}.",
         f"Scoring costs about {_hours(summary.evaluation_hours)} for evaluations, {_hours(summary.validation_hours)} "
         f"for validation while training and {_hours(summary.probe_hours)} for probes: our estimate, a third of the "
@@ -212,7 +260,7 @@ def _with_measures(summary: PlanSummary) -> list[str]:
 
 
 def _hours(value: float | None) -> str:
-    return "an unknown time" if value is None else f"{value:.1f} h"
+    return "an unknown time" if value is None else f"{hours_text(value)} h"
 
 
 def _third_way(error: UserError) -> UserError:

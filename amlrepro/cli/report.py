@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from amlrepro.cli.groups import with_groups
-from amlrepro.cli.options import JsonOption, Opened, PlanOptions, headline, open_plan, wide_console
+from amlrepro.cli.options import JsonOption, Opened, PlanOptions, open_plan, say_headline, wide_console
 from amlrepro.cli.verdict_basis import seeds_there, verdict_basis
 from amlrepro.suite.experiment import load_experiments
 from amlrepro.suite.store import Store
@@ -41,7 +41,7 @@ def report(
         options = replace(options, seeds=",".join(map(str, there)) or None)
     opened = open_plan(load_experiments(names), options, command=f"amlris report {' '.join(names)}")
     if not as_json:
-        typer.echo(headline(opened))
+        say_headline(opened)
     result = write_report(opened.store, opened.plan, out, pdf=pdf, basis=verdict_basis(opened))
     if as_json:
         typer.echo(json.dumps([json_value(table) for table in result.tables], ensure_ascii=False))

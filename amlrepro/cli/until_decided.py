@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import typer
 
-from amlrepro.cli.budget import hours
-from amlrepro.cli.options import Opened
+from amlrepro.cli.options import Opened, hours_text
 from amlrepro.errors import UserError
 from amlrepro.launch.job import Task
 from amlrepro.suite.rates import measure_rates, price
@@ -72,7 +71,7 @@ class UntilDecided:
         prices = [price(plan.runs[run_id], plan, rates) for run_id in self.skipped]
         parts = [part for p in prices for part in (p.training, p.validation, p.evaluation, p.probes)]
         known = [part for part in parts if part is not None]
-        saved = f", which saves {hours(sum(known))} {rates.gpu} hours" if known else ""
+        saved = f", which saves {hours_text(sum(known))} {rates.gpu} hours" if known else ""
         count = len(self.skipped)
         self._conclusion = f"until decided: {count} run{'s' * (count > 1)} left out{saved}"
         typer.echo(f"until decided: {count} run{'s are' if count > 1 else ' is'} not started{saved}")
