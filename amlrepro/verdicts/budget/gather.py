@@ -146,10 +146,11 @@ def _goal(reader: read.Arms, plan: Plan, cells: Mapping[CellRef, Cell], claim: C
 
 def _sigma(reader: read.Arms, cells: Mapping[CellRef, Cell], sides: Sequence[read.Arm]) -> tuple[float | None, bool]:
     """The measured noise of what is compared, where there are degrees of freedom enough; else the prior, for metrics in
-    points; and whether it is assumed."""
+    points; and whether it is assumed. Seeds that all gave the same number (no mask met the strictest threshold, say)
+    tell nothing of the noise: None, and not assumed."""
     noise = reader.noise([side for side in sides if side.constant is None], 10**6)
     if noise.known:
-        return noise.sigma, False
+        return noise.sigma or None, False
     points = all(_in_points(side.cell, cells) for side in sides if side.constant is None)
     return (PRIOR_SIGMA if points else None), True
 

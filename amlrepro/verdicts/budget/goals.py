@@ -64,8 +64,8 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """A claim to be decided. sigma: of one seed, None where nothing is known of it; assumed: it is the prior and was
-    not measured. margin: of an equivalence."""
+    """A claim to be decided. sigma: of one seed, above 0, None where nothing is known of it; assumed: it is the prior
+    and was not measured. margin: of an equivalence."""
 
     name: str
     family: str

@@ -261,6 +261,8 @@ def _outlook(problem: Problem, basket: Basket, goal: Goal, blank: ClaimOutlook, 
 
 
 def _standing(goal: Goal, there: int, seeds: int, chance: float) -> tuple[Standing, str | None]:
+    if goal.sigma is None and not goal.assumed:
+        return "noise unknown", "every seed so far gives the same number, which says nothing of the noise"
     if goal.sigma is None:
         return "noise unknown", "how much trainings differ in it is not known before two seeds of some have run"
     if not goal.affordable:
@@ -276,16 +278,20 @@ def _standing(goal: Goal, there: int, seeds: int, chance: float) -> tuple[Standi
 def _next_step(problem: Problem, bought: Bought, budget: float) -> NextStep | None:
     """The least of the budgets tried that is expected to decide more: those at which a tier begins to fit, and those
     that buy one more claim beside what is bought."""
-    tried: dict[float, str] = {}
-    left = budget - bought.hours
-    for tier, hours in bought.refused:
-        tried[budget - left + hours] = TITLES[tier.name]
+    tried = {bought.hours + hours for _, hours in bought.refused}
     together = sum(hours for _, hours in bought.refused)
-    tried.setdefault(sum(step.hours for step in bought.steps if step.name in TITLES) + together, "all tiers")
-    for offer in open_purchases(problem, bought.basket):
-        tried.setdefault(bought.hours + offer.hours, f"{offer.seeds} seeds for {offer.name}")
+    tried.add(sum(step.hours for step in bought.steps if step.name in TITLES) + together)
+    tried.update(bought.hours + offer.hours for offer in open_purchases(problem, bought.basket))
     for hours in sorted(hours for hours in tried if hours > budget)[:STEPS]:
         more = buy(problem, hours + 1e-6)
         if more.score.total >= bought.score.total + LEAST_GAIN:
-            return NextStep(hours, more.score.total, tried[hours])
+            return NextStep(hours, more.score.total, _what_is_new(bought, more))
     return None
+
+
+def _what_is_new(before: Bought, after: Bought) -> str:
+    """What decides most of what a larger budget buys beside: a tier, or a claim and the seeds bought for it."""
+    known = {(step.name, step.seeds) for step in before.steps}
+    new = [step for step in after.steps if (step.name, step.seeds) not in known]
+    best = max(new, key=lambda step: (step.gain, step.name))
+    return TITLES.get(best.name, f"{best.seeds} seeds for {best.name}")

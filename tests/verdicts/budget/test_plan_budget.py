@@ -12,7 +12,7 @@ from amlrepro.suite.inputs import Inputs
 from amlrepro.suite.plan import Plan
 from amlrepro.suite.planner import build_plan
 from amlrepro.suite.profile import load_profile
-from amlrepro.suite.rates import PAPER
+from amlrepro.suite.rates import PAPER, Measured, Rates
 from amlrepro.suite.rows import Choices
 from amlrepro.suite.store import Store
 from amlrepro.verdicts.budget import SEEDS, BudgetPlan, Extra, as_json, plan_budget
@@ -125,3 +125,42 @@ def test_it_is_plain_data(plans: dict[int, BudgetPlan]) -> None:
     assert values["left"] == pytest.approx(55 - values["spent"])
     assert len(values["claims"]) == len(plans[55].claims)
     assert set(plans[55].chosen) == {run.run_id for run in plans[55].runs}
+
+
+def test_seeds_that_all_give_one_number_say_nothing_of_the_noise(tmp_path: Path) -> None:
+    """Three seeds of two recipes without a mask above IoU 0.9: P@0.9 is 0 in all six. Its spread of 0 is no noise to
+    plan with, and no reason to fail."""
+    plan = build_plan(load_experiments(["table6"]), load_profile("smoke"), Inputs("synth"), Choices(seeds=SEEDS))
+    store = Store(tmp_path, "smoke")
+    for run in (run for run in plan.runs.values() if run.config.seed < 3):
+        finish_run(store, run)
+        for evaluation in run.evals:
+            write_records(store, run, evaluation, make_records(0.3, 60, 20, seed=run.config.seed))
+    found = {claim.id: claim for claim in plan_budget(store, plan, 1000.0, rates=pace()).claims}
+    assert (found["T6-A-pr90"].standing, found["T6-A-pr90"].assumed) == ("noise unknown", False)
+    assert "the same number" in str(found["T6-A-pr90"].reason)
+    assert found["T6-A-oiou"].sigma is not None
+    assert found["T6-A-oiou"].sigma > 0
+
+
+def pace() -> Rates:
+    """CARIS of the smoke profile at 10 images/s."""
+    kind = ("caris", "smoke", 48, False)
+    return Rates("CPU", {kind: Measured(kind, "CPU", 10.0, 100.0, 1)})
+
+
+@pytest.mark.parametrize("hours", [10, 55, 165, 900])
+def test_the_next_step_names_what_it_buys(everything: Plan, plans: dict[int, BudgetPlan], hours: int) -> None:
+    """With its budget in hand the claim it names has the seeds it names, and has not now; or the tier is bought."""
+    step = plans[hours].next_step
+    assert step is not None
+    store = Store(Path("/nowhere"), "paper")
+    after = plan_budget(store, everything, step.budget + 1e-6, harness=HARNESS, readings=READINGS, rates=PAPER)
+    assert after.expected == pytest.approx(step.expected)
+    seeds, _, name = step.why.partition(" seeds for ")
+    if name:
+        now, then = ({c.id: c.seeds for c in each.claims}[name] for each in (plans[hours], after))
+        assert now < then == int(seeds)
+    else:
+        tiers = [{t.title: t.bought for t in each.tiers}[step.why] for each in (plans[hours], after)]
+        assert tiers == [False, True]
