@@ -120,9 +120,14 @@ def headline(opened: Opened) -> str:
 
 
 def say_headline(opened: Opened) -> None:
-    """Print the headline, on a terminal broken between words."""
+    """Print the headline."""
+    say(headline(opened))
+
+
+def say(text: str) -> None:
+    """Print a line, on a terminal broken between words."""
     console = wide_console()
-    console.print(headline(opened), markup=False, soft_wrap=not console.is_terminal)
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
 
 
 def hours_text(value: float) -> str:

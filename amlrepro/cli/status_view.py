@@ -231,9 +231,10 @@ def _experiments_table(experiments: Sequence[ExperimentView]) -> Table:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("experiment", no_wrap=True)
+    names = [len(each.experiment) for each in experiments]
+    table.add_column("experiment", no_wrap=True, min_width=max(len("experiment"), *names))
     table.add_column("cells", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, overflow="ellipsis")
+    table.add_column("")
     for each in experiments:
         full = each.filled == each.cells and each.figures_filled == each.figures
         notes = [each.label, _seeds(each.seeds)]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import typer
-
-from amlrepro.cli.options import Opened, hours_text
+from amlrepro.cli.options import Opened, hours_text, say
 from amlrepro.errors import UserError
 from amlrepro.launch.job import Task
 from amlrepro.suite.rates import measure_rates, price
@@ -60,12 +58,12 @@ class UntilDecided:
     def conclude(self) -> None:
         """Once more in one line, after the tables."""
         if self._conclusion:
-            typer.echo(self._conclusion)
+            say(self._conclusion)
 
     def tell(self) -> None:
         """What was not started, why, and what that saves."""
         if not self.skipped:
-            typer.echo("until decided: no run is left out; every further seed may still change a verdict")
+            say("until decided: no run is left out; every further seed may still change a verdict")
             return
         plan, rates = self.opened.plan, measure_rates(self.opened.store)
         prices = [price(plan.runs[run_id], plan, rates) for run_id in self.skipped]
@@ -74,6 +72,6 @@ class UntilDecided:
         saved = f", which saves {hours_text(sum(known))} {rates.gpu} hours" if known else ""
         count = len(self.skipped)
         self._conclusion = f"until decided: {count} run{'s' * (count > 1)} left out{saved}"
-        typer.echo(f"until decided: {count} run{'s are' if count > 1 else ' is'} not started{saved}")
+        say(f"until decided: {count} run{'s are' if count > 1 else ' is'} not started{saved}")
         for run_id, reason in self.skipped.items():
-            typer.echo(f"  {run_id}: {reason}")
+            say(f"  {run_id}: {reason}")
