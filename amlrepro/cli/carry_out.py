@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from amlrepro.cli.options import Opened, say_headline, wide_console
+from amlrepro.cli.options import Opened, headline, say, wide_console
 from amlrepro.cli.plan import print_plan
 from amlrepro.cli.progress import watch
 from amlrepro.cli.slurm import announce, print_submissions
@@ -101,10 +101,7 @@ def carry_out(
     `--no-wait` it ends after submission. looks: the seeds after the first look wait for it, and are left out where they
     can change no verdict. first_line: in the place of the headline.
     """
-    if first_line is None:
-        say_headline(opened)
-    else:
-        typer.echo(first_line)
+    say(headline(opened) if first_line is None else first_line)
     tasks = make_tasks(opened.store, opened.plan.runs.values(), fresh=work.force)
     if work.dry_run:
         summary = summarize(opened.plan, opened.store, measure_rates(opened.store))
