@@ -15,7 +15,7 @@ from typing import Any
 from amlrepro.config import RunConfig, load_config
 from amlrepro.data.specs import SplitCounts
 from amlrepro.errors import UserError
-from amlrepro.files import read_json, read_jsonl
+from amlrepro.files import read_jsonl
 from amlrepro.rundir import RunDir
 from amlrepro.suite.benched import read_costs
 from amlrepro.suite.cost import (
@@ -112,6 +112,10 @@ def kind_of(config: RunConfig, with_aml: bool) -> Kind:
 def measure_rates(store: Store) -> Rates:
     """The rates of a store: of its runs on the GPU that was used last; while no run has left a pace, what was benched
     at these sizes (`suite/benched.py`); without that the paper's."""
+    return store.remembered("rates", lambda: _rates(store))
+
+
+def _rates(store: Store) -> Rates:
     found: dict[str, dict[Kind, list[tuple[str, float, float]]]] = {}
     last: dict[str, float] = {}
     for run_id in store.run_ids():
@@ -121,7 +125,7 @@ def measure_rates(store: Store) -> Rates:
             if is_joint(config):  # its step is another one, charged by its ratio to AML's
                 continue
             kind = kind_of(config, config.strategy == "aml")
-            for gpu, since, images, seconds in _paces(run):
+            for gpu, since, images, seconds in _paces(store, run):
                 found.setdefault(gpu, {}).setdefault(kind, []).append((run_id, images, seconds))
                 last[gpu] = max(since, last.get(gpu, since))
     if not found:
@@ -186,10 +190,10 @@ def _measured(kind: Kind, gpu: str, rows: list[tuple[str, float, float]]) -> Mea
     return Measured(kind, gpu, images / seconds, images, len({row[0] for row in rows}))
 
 
-def _paces(run: RunDir) -> Iterator[tuple[str, float, float, float]]:
+def _paces(store: Store, run: RunDir) -> Iterator[tuple[str, float, float, float]]:
     """GPU, start of the session, images and seconds of each stretch of training that left its pace: whole epochs;
     before the first has ended windows of updates, the first of which (it warms up) does not count."""
-    sessions = read_json(run.provenance).get("sessions", []) if run.provenance.exists() else []
+    sessions = (store.read(run.provenance) or {}).get("sessions", [])
     rows = [row for row in read_jsonl(run.history, _WITH_A_PACE) if row.get("images_per_s")]
     epochs = [row for row in rows if row.get("kind") == "epoch" and row.get("seconds")]
     windows = [row for row in rows if row.get("kind") == "step"][1:]
