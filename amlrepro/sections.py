@@ -155,6 +155,8 @@ class ExecConfig(Strict):
     """Where, how and how far a run is carried out. Never part of its identity.
 
     processes: how many train one run together, a GPU each; `train.batch` is theirs together. threads: of each process.
+    cache_dir: where resized pictures and masks are kept between runs, `off` for nowhere, None for `AMLRIS_CACHE` or the
+    user's cache folder (docs/data.md); cache_gib: most that all of them take there, 0 for nothing.
     """
 
     device: Device = "auto"
@@ -166,6 +168,8 @@ class ExecConfig(Strict):
     image_root: str | None = None
     vision_weights: str | None = None
     text_weights: str | None = None
+    cache_dir: str | None = None
+    cache_gib: Annotated[float, Field(ge=0)] = 20.0
     until: Annotated[int, Field(ge=0)] | None = None
     milestones: IntTuple = ()
     validate_at: IntTuple | None = None

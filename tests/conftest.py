@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["AMLRIS_CACHE"] = "off"  # tests leave the user's cache of inputs alone; those of it name a folder
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +38,20 @@ def image_path(folder: Path, info: ImageInfo) -> Path:
     return folder / info.file_name
 
 
-def open_image(path: Path) -> Image.Image:
-    """The decoded picture as RGB; raises `UserError` when it is missing, truncated or no picture."""
+def open_image(path: Path, content: bytes | None = None) -> Image.Image:
+    """The decoded picture as RGB; raises `UserError` when it is missing, truncated or no picture.
+
+    content: the file's, where it has been read already.
+    """
     try:
-        with Image.open(path) as picture:
+        with Image.open(path if content is None else BytesIO(content)) as picture:
             return picture.convert("RGB")
     except FileNotFoundError:
         raise UserError("image missing", where=path, hint="`amlris data check ROOT` lists all missing images") from None
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        found = str(error).partition(" <_io")[0]  # the stream's name says nothing
         raise UserError(
-            "unreadable image (truncated or damaged)", where=path, found=str(error), hint="copy the file again"
+            "unreadable image (truncated or damaged)", where=path, found=found, hint="copy the file again"
         ) from None
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from amlrepro.config import EvalConfig, RunConfig
 from amlrepro.data.batch import Batch, EvalBatch
+from amlrepro.data.buffers import lend
 from amlrepro.data.combined import load_combined
 from amlrepro.data.masks import ref_mask
 from amlrepro.data.order import Int64, TrainingOrder, hash_integers
@@ -21,7 +22,7 @@ from amlrepro.data.refer import Ref, ReferData, Sentence, load_refer
 from amlrepro.data.source import Source, data_root, open_source
 from amlrepro.data.specs import COMBINED, check_split, dataset_spec, is_multi_target
 from amlrepro.data.tokens import Tokenizer, build_tokenizer
-from amlrepro.data.transforms import normalize, zero_hidden
+from amlrepro.data.transforms import normalize_planes, zero_hidden
 from amlrepro.errors import UserError
 from amlrepro.models.spec import Protocol
 from amlrepro.perturb.specs import check_perturbation
@@ -72,7 +73,7 @@ class TrainingData:
         texts = [_text(ref.sentences[i], self.text) for ref, i in zip(refs, drawn, strict=True)]
         input_ids, attention_mask = _tokens(self.tokenizer, texts, self.max_tokens)
         return Batch(
-            image=_pixels([self.source.image(ref) for ref in refs], self.protocol),
+            image=_pixels([self.source.planes(ref) for ref in refs], self.protocol),
             input_ids=input_ids,
             attention_mask=attention_mask,
             target=_targets(self.source, refs),
@@ -149,7 +150,7 @@ class EvaluationData:
         original = self.resolution == "original"
         return EvalBatch(
             image=zero_hidden(
-                _pixels([self.source.image(ref) for ref in first.values()], self.protocol),
+                _pixels([self.source.planes(ref) for ref in first.values()], self.protocol),
                 [self.source.occlusion(ref) for ref in first.values()],
             ),
             image_index=torch.tensor([rows[ref.image_id] for ref in refs]),
@@ -270,9 +271,11 @@ def _require_known_input(protocol: Protocol, dataset: str) -> None:
 
 def _targets(source: Source, refs: list[Ref]) -> Tensor:
     """[B, H, W]: int64, or float32 where the protocol keeps soft edges."""
-    if source.protocol.soft_target:
-        return torch.from_numpy(np.stack([source.soft_mask(ref) for ref in refs]))
-    return torch.from_numpy(np.stack([source.mask(ref) for ref in refs])).long()
+    soft = source.protocol.soft_target
+    target = lend((len(refs), source.size, source.size), torch.float32 if soft else torch.int64)
+    for row, ref in zip(target, refs, strict=True):
+        row.copy_(torch.from_numpy(source.soft_mask(ref) if soft else source.mask(ref)))
+    return target
 
 
 def _no_target(data: ReferData, refs: list[Ref]) -> Tensor | None:
@@ -298,8 +301,8 @@ def _text(sentence: Sentence, field: str) -> str:
     return sentence.raw if field == "raw" else sentence.sent
 
 
-def _pixels(images: list[NDArray[np.uint8]], protocol: Protocol) -> Tensor:
-    return normalize(torch.from_numpy(np.stack(images)), protocol.mean, protocol.std)
+def _pixels(pictures: list[NDArray[np.uint8]], protocol: Protocol) -> Tensor:
+    return normalize_planes(pictures, protocol.mean, protocol.std)
 
 
 def _tokens(tokenizer: Tokenizer, texts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:

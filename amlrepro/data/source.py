@@ -1,8 +1,10 @@
-"""A data set with its pictures: arrays at the network's input size by ref, remembered in memory."""
+"""A data set with its pictures: arrays at the network's input size by ref, remembered in memory and on disk."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from amlrepro.config import RunConfig
 from amlrepro.data.cache import ArrayCache
 from amlrepro.data.images import find_image_folder, image_path, open_image, require_images
+from amlrepro.data.inputs import InputCache, file_stamp, mask_key, open_inputs
 from amlrepro.data.masks import ref_mask, ref_mask_drawn, resize_mask
 from amlrepro.data.refer import Ref, ReferData
 from amlrepro.data.transforms import network_input
@@ -29,7 +32,8 @@ _cache = ArrayCache()
 @dataclass(frozen=True)
 class Source:
     """A data set with its picture folder, the side of the network's input and the model's protocol, which says how
-    pictures get there. perturbation, severity: what is done to pictures (`perturb/specs.py`); masks never change."""
+    pictures get there. perturbation, severity: what is done to pictures (`perturb/specs.py`); masks never change.
+    inputs: what is kept on disk; perturbed pictures are not, as each is seen once or twice."""
 
     data: ReferData
     folder: Path
@@ -37,21 +41,35 @@ class Source:
     protocol: Protocol
     perturbation: str | None = None
     severity: int | None = None
+    inputs: InputCache | None = None
 
     def image(self, ref: Ref) -> NDArray[np.uint8]:
         """The ref's picture at input size: [size, size, 3], perturbed before resizing."""
+        return self.planes(ref).transpose(1, 2, 0)
+
+    def planes(self, ref: Ref) -> NDArray[np.uint8]:
+        """The same by channel, [3, size, size], as it is kept."""
         path = image_path(self.folder, self.data.image_of(ref))
+        stamp = file_stamp(path)
         spec = self._perturbation
         done = (spec.name, self.severity) if spec and spec.stage == "picture" else ()
 
-        def opened() -> Image.Image:
-            picture = open_image(path)
-            if not done:
-                return picture
-            return Image.fromarray(perturb(np.asarray(picture), done[0], done[1], ref.image_id))
+        def made(content: bytes | None = None) -> NDArray[np.uint8]:
+            picture = open_image(path, content)
+            if done:
+                picture = Image.fromarray(perturb(np.asarray(picture), done[0], done[1], ref.image_id))
+            return np.ascontiguousarray(network_input(picture, self.size, self.protocol).transpose(2, 0, 1))
 
-        key = (str(path), self.size, self.protocol.resize, self.protocol.border, *done)
-        return _cache.get(key, lambda: network_input(opened(), self.size, self.protocol))
+        def kept() -> NDArray[np.uint8]:
+            if self.inputs is None or done or stamp is None:
+                return made()
+            try:
+                return self.inputs.picture(path, stamp, made).reshape(3, self.size, self.size)
+            except OSError:  # the file cannot be read, which `made` says better
+                return made()
+
+        key = (str(path), stamp, self.size, self.protocol.resize, self.protocol.border, *done)
+        return _cache.get(key, kept)
 
     def occlusion(self, ref: Ref) -> NDArray[np.bool_] | None:
         """The pixels [size, size] of the ref's normalised input that are to be zero; None where none are."""
@@ -64,11 +82,10 @@ class Source:
         """The ref's mask at input size: [size, size]. Warped masks are cut at 0.5."""
         if self.protocol.resize == "affine":
             return self._warped(ref) >= HALF
-        key: tuple[object, ...] = (*self._key(ref), self.size)
         if self.protocol.rasterize == "picture":
-            packed = _cache.get(key, lambda: np.packbits(resize_mask(ref_mask(self.data, ref), self.size)))
+            packed = self._kept("resized", ref, lambda: np.packbits(resize_mask(ref_mask(self.data, ref), self.size)))
         else:
-            packed = _cache.get((*key, "drawn"), lambda: np.packbits(ref_mask_drawn(self.data, ref, self.size)))
+            packed = self._kept("drawn", ref, lambda: np.packbits(ref_mask_drawn(self.data, ref, self.size)))
         flat = np.unpackbits(packed, count=self.size * self.size)
         return flat.reshape(self.size, self.size).view(bool)
 
@@ -81,7 +98,12 @@ class Source:
             mask = ref_mask(self.data, ref)
             return np.rint(warp_mask(mask, self._fit(*mask.shape)) * 255).astype(np.uint8)
 
-        return _cache.get((*self._key(ref), self.size, "affine"), warp)
+        return self._kept("warped", ref, warp).reshape(self.size, self.size)
+
+    def _kept(self, kind: str, ref: Ref, make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """The mask of a kind as it is kept in memory and on disk."""
+        key = mask_key(kind, self.size, self.data.image_of(ref), self.data.annotations_of(ref))
+        return _cache.get(key, make if self.inputs is None else partial(self.inputs.mask, key, make))
 
     @property
     def _perturbation(self) -> PerturbationSpec | None:
@@ -89,9 +111,6 @@ class Source:
 
     def _fit(self, height: int, width: int) -> AspectFit:
         return fit_aspect((height, width), (self.size, self.size))
-
-    def _key(self, ref: Ref) -> tuple[object, ...]:
-        return self.data.source, ref.dataset, ref.split_by, ref.ref_id
 
 
 def data_root(config: RunConfig) -> Path:
@@ -118,4 +137,5 @@ def open_source(config: RunConfig, root: Path, data: ReferData, refs: list[Ref],
                     hint="take the official instances.json; `amlris data check ROOT` tells what this one lacks",
                 )
     require_images(folder, list(infos.values()))
-    return Source(data, folder, config.data.image_size, protocol)
+    inputs = open_inputs(config.exec, protocol, config.data.image_size) if config.data.source == "refer" else None
+    return Source(data, folder, config.data.image_size, protocol, inputs=inputs)

@@ -31,7 +31,7 @@ LEFT_OUT = (
 )
 CHECKPOINTS = ("last", "best")
 HEADER = "amlris"  # the entry of a checkpoint's header that is ours
-PATHS = ("data_root", "image_root", "vision_weights", "text_weights")
+PATHS = ("data_root", "image_root", "vision_weights", "text_weights", "cache_dir")
 _STATE = ("epoch", "step", "horizon", "state", "until", "steps_per_epoch", "best", "best_by")
 _SESSION = (
     *("start", "end", "from_step", "to_step", "git", "versions", "threads", "device", "devices"),
