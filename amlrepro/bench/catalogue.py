@@ -63,6 +63,18 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     *(
         Benchmark(
+            f"loading_{model}",
+            what=f"{title}'s training batches through the cache on disk, a worker",
+            against="decode, resize, polygon to mask, tokenise at each visit",
+            reads="speedup",
+            measure=f"{_HERE}.loading:{model}",
+            targets={"cuda": Target(5.0), "cpu": Target(5.0)},
+            same="batches byte for byte",
+        )
+        for model, title in (("caris", "CARIS"), ("detris", "DETRIS"), ("rela", "ReLA"))
+    ),
+    *(
+        Benchmark(
             f"growth_{name}",
             what=f"growth of {what} of CARIS+AML",
             against=f"three {sizes}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from amlrepro.cli.data_cache import cache
 from amlrepro.cli.data_synth import synth
 from amlrepro.cli.options import wide_console
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Synthesise, check and describe data.", no_args_is_help=True)
 app.command()(synth)
+app.command()(cache)
 
 Root = Annotated[Path, typer.Argument(help="Folder with refcoco/, refcoco+/, refcocog/, grefcoco/ and the images.")]
 Dataset = Annotated[str | None, typer.Option(help="Only this data set: refcoco, refcoco+, refcocog or grefcoco.")]

@@ -42,7 +42,7 @@ class DiskCache:
     def __init__(self, root: Path, kind: str, limit: int, reserve: int = RESERVE) -> None:
         self.root, self.folder, self.limit, self.reserve = root, root / kind, limit, reserve
         self._entries: dict[bytes, Entry] = {}
-        self._checked: set[bytes] = set()
+        self._checked: set[Entry] = set()
         self._segments: dict[str, Segment] = {}
         self._writer: Writer | None = None
         self._granted = 0  # bytes that may be written before the next look at the room
@@ -69,18 +69,24 @@ class DiskCache:
             entry = self._entries.get(key)
         if entry is None:
             return None
+        found = self._read(entry)
+        if found is None:
+            self._entries.pop(key, None)
+        return found
+
+    def _read(self, entry: Entry) -> Array | None:
         payload = entry.segment.read(entry)
-        if payload is not None and key not in self._checked:
+        if payload is None:
+            return None
+        if entry not in self._checked:
             if zlib.crc32(payload.data) != entry.checksum:
                 self._damaged(entry.segment)
-                payload = None
-            else:
-                self._checked.add(key)
-        if payload is None:
-            self._entries.pop(key, None)
-            self._checked.discard(key)
+                return None
+            self._checked.add(entry)
+        try:
+            return np.frombuffer(zlib.decompress(payload.data), dtype=np.uint8) if entry.packed else payload
+        except zlib.error:
             return None
-        return np.frombuffer(zlib.decompress(payload.data), dtype=np.uint8) if entry.packed else payload
 
     def _look(self, *, anyway: bool = False) -> None:
         """Learn what other processes have written and removed. Costs at most a fifth of the time that passes."""
@@ -112,9 +118,10 @@ class DiskCache:
     def _drop(self, name: str) -> None:
         segment = self._segments.pop(name)
         segment.forget()
-        for key in [key for key, entry in list(self._entries.items()) if entry.segment is segment]:
-            self._entries.pop(key, None)
-            self._checked.discard(key)
+        for key, entry in list(self._entries.items()):
+            if entry.segment is segment:
+                self._entries.pop(key, None)
+                self._checked.discard(entry)
 
     def _damaged(self, segment: Segment) -> None:
         """Remove a segment with wrong bytes, unless it was written to lately: then they are perhaps not there yet."""
@@ -180,6 +187,7 @@ class DiskCache:
         writer, self._writer, self._closed_until = self._writer, None, math.inf
         if writer is not None and error.errno in (errno.ENOSPC, errno.EDQUOT):
             remove(writer.stem)
+            self._look(anyway=True)
         self._say(f"network inputs are not kept any more: {error.strerror or error}")
 
     def _say(self, what: str) -> None:

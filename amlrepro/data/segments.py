@@ -98,7 +98,7 @@ class Writer:
 
     def __init__(self, folder: Path) -> None:
         self.process = os.getpid()  # a forked child must not write here
-        self.size = 0
+        self.size = self._rows = 0
         self.stem = folder / secrets.token_hex(8)
         self.segment = Segment(self.stem)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -109,9 +109,10 @@ class Writer:
         """Publish bytes under a key of 16 bytes. After an `OSError` nothing more may be appended."""
         entry = Entry(self.segment, self.size, len(payload), zlib.crc32(payload), packed)
         row = _ROW.pack(key, *entry[1:])
-        self._data.write(payload)
-        self._index.write(memoryview(row + _SUM.pack(zlib.crc32(row))))
-        self.size += len(payload)
+        self.size += len(payload)  # first: whatever interrupts this, published bytes are never written over
+        self._data.write(payload, entry.offset)
+        self._index.write(memoryview(row + _SUM.pack(zlib.crc32(row))), self._rows * ROW_BYTES)
+        self._rows += 1
         return entry
 
     def vanished(self) -> bool:
@@ -129,9 +130,10 @@ class _File:
         if hasattr(self, "number"):
             os.close(self.number)
 
-    def write(self, data: memoryview) -> None:
+    def write(self, data: memoryview, offset: int) -> None:
         while data:
-            data = data[os.write(self.number, data) :]
+            written = os.pwrite(self.number, data, offset)
+            data, offset = data[written:], offset + written
 
 
 @dataclass(frozen=True)

@@ -295,7 +295,9 @@ def test_a_full_disk_is_said_once(
     cache = DiskCache(tmp_path, "a", GIB)
     fill(cache, range(3))
     before = kept(tmp_path)
-    monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(
+        os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
+    )
     with caplog.at_level(logging.WARNING):
         assert fill(cache, range(3, 9)) == 6
     assert len(caplog.records) == 1
