@@ -88,4 +88,5 @@ class EvalBatch:
             input_ids=self.input_ids.pin_memory(),
             attention_mask=self.attention_mask.pin_memory(),
             target=None if self.target is None else self.target.pin_memory(),
+            no_target=None if self.no_target is None else self.no_target.pin_memory(),
         )

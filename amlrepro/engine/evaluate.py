@@ -167,7 +167,7 @@ def _no_target(model: RISModel, output: Output, batch: EvalBatch, counts: Tensor
     said, named = model.predict_no_target(output), batch.no_target
     if said is None:
         said = torch.zeros_like(counts[:, 1], dtype=torch.bool) if named is None else counts[:, 1] == 0
-    nothing = counts[:, 2] == 0 if named is None else named.to(counts.device)
+    nothing = counts[:, 2] == 0 if named is None else named.to(counts.device, non_blocking=True)
     return torch.stack([said, nothing], dim=1)
 
 
