@@ -98,8 +98,9 @@ def _screening(found: Screening, initial_only: bool) -> Chapter:
         label = Text("trained" if each.trained else "screened out", "good" if each.trained else "", detail=each.reason)
         lines.append([Text(f"{rank}. {each.title}", detail=same), _number(each.distance), f"{each.hours:.1f}", label])
     said = (
-        "The rule was written down before any training on real data, in the file whose hash the result keeps. All readings are "
-        "measured before training; the presets are always trained, then the nearest of the others, as many as fit "
+        "The rule was written down before any training on real data, in the file whose hash the result keeps. All "
+        "readings are measured before training; the presets are always trained, then the nearest of the others, as "
+        "many as fit "
         f"into {found.hours:g} A800 hours by the paper's rates. {'They would take' if initial_only else 'These take'} "
         f"{found.spent:.1f} h, {found.common:.1f} of them for measuring before training and for CARIS without masks."
     )
