@@ -79,7 +79,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             what=f"growth of {what} of CARIS+AML",
             against=f"three {sizes}",
             reads="value",
-            unit="(exponent)",
+            unit="exponent",
             measure=f"{_HERE}.scaling:{name}",
         )
         for name, what, sizes in (

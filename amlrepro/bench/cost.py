@@ -60,7 +60,8 @@ def _pair(model: str, setting: Setting) -> Measurement:
             stepper.close()
     rows = [_row(config, seconds[side], memory[side]) for side, config in configs.items()]
     more = 100 * (rows[1]["memory_mb"] / rows[0]["memory_mb"] - 1)
-    return Measurement(seconds, details={"costs": rows, "memory_overhead_pct": more})
+    shown = f"memory {more:+.1f} %"
+    return Measurement(seconds, details={"costs": rows, "memory_overhead_pct": more, "shown": shown})
 
 
 def _row(config: RunConfig, seconds: list[float], memory: Memory) -> dict[str, Any]:

@@ -104,6 +104,7 @@ def _growth(sizes: Sequence[int], seconds: Mapping[str, list[float]], details: d
     """The exponent of growth in every round, and medians by size."""
     rounds = zip(*seconds.values(), strict=True)
     details["seconds"] = [quartiles(values)["median"] for values in seconds.values()]
+    details["shown"] = "; ".join(f"{n}: {took:.2g} s" for n, took in zip(sizes, details["seconds"], strict=True))
     return Measurement(seconds, values=[exponent(sizes, each) for each in rounds], details=details)
 
 
