@@ -157,6 +157,8 @@ class ExecConfig(Strict):
     processes: how many train one run together, a GPU each; `train.batch` is theirs together. threads: of each process.
     cache_dir: where resized pictures and masks are kept between runs, `off` for nowhere, None for `AMLRIS_CACHE` or the
     user's cache folder (docs/data.md); cache_gib: most that all of them take there, 0 for nothing.
+    activation_checkpointing: keep of repeated layers their inputs alone and compute them again in the backward pass:
+    the same results with less memory and more time.
     """
 
     device: Device = "auto"
@@ -170,6 +172,7 @@ class ExecConfig(Strict):
     text_weights: str | None = None
     cache_dir: str | None = None
     cache_gib: Annotated[float, Field(ge=0)] = 20.0
+    activation_checkpointing: bool = False
     until: Annotated[int, Field(ge=0)] | None = None
     milestones: IntTuple = ()
     validate_at: IntTuple | None = None

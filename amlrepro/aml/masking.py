@@ -11,7 +11,7 @@ from amlrepro.aml.afm import apply_mask, block_grid, drop
 from amlrepro.aml.draws import sample_generators
 from amlrepro.aml.pmme import PMME, select_tokens
 from amlrepro.aml.projection import build_projection
-from amlrepro.aml.stages import STAGES, Features
+from amlrepro.aml.stages import STAGES, Features, encode_whole
 from amlrepro.aml.stats import MaskStatistics
 from amlrepro.aml.strategies import STRATEGIES, Strategy, in_mode, with_parts
 from amlrepro.config import RunConfig
@@ -45,6 +45,10 @@ class Similarity(Strategy):
         widths = features.vision.shape[-1], features.text.shape[-1]
         projection = build_projection(*widths, config.pmme, config.seed)
         return PMME(projection, config.pmme.normalize == "l2", config.pmme.scale)
+
+    def speed_up(self) -> None:
+        """Fixed projections as one product."""
+        self.pmme.projection.speed_up()
 
     @torch.no_grad()
     def similarity(self, model: RISModel, encoded: Encoded, input_ids: Tensor, output: Output | None = None) -> Tensor:
@@ -100,7 +104,8 @@ class TwoStage(Masking):
     def features(self, model: RISModel, batch: Batch) -> Features:
         """What S is made of, from the whole images; modes of the model are afterwards as before."""
         with in_mode(model, self.mode):
-            encoded = model.encode_stage_one(batch.image, batch.input_ids, batch.attention_mask)
+            inputs = batch.image, batch.input_ids, batch.attention_mask
+            encoded = encode_whole(model, self.settings.stage, *inputs)
             features = self.stage(model, encoded, None, self.settings)
         torch.clear_autocast_cache()  # older releases reuse weights that were cast without gradient
         return features

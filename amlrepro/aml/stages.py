@@ -33,6 +33,12 @@ Stage = Callable[[RISModel, Encoded, Output | None, PMMEConfig], Features]
 STAGES: Registry[Stage] = Registry("pmme.stage")
 
 
+def encode_whole(model: RISModel, stage: str, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
+    """What `stage` needs of whole images [B, 3, H, W] and sentences [B, L] in AML's first pass, and no more."""
+    encode = model.encode_early if stage == "early" else model.encode_stage_one
+    return encode(image, input_ids, attention_mask)
+
+
 @STAGES.register("early")
 def early(model: RISModel, encoded: Encoded, output: Output | None, config: PMMEConfig) -> Features:
     """Encoder features before fusion: the deepest vision map and the text features."""

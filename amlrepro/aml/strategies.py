@@ -39,6 +39,9 @@ class Strategy(nn.Module, ABC):
     def losses(self, model: RISModel, batch: Batch) -> dict[str, Tensor]:
         """ "loss", the scalar to minimise, and its parts, detached."""
 
+    def speed_up(self) -> None:
+        """Take what is quicker and changes results by rounding only (`train.numerics: fast`), where there is such."""
+
     def sums(self) -> list[Tensor]:
         """Buffers that add up over samples; where several processes train, each adds up its own."""
         return [module.sums for module in self.modules() if isinstance(module, MaskStatistics)]

@@ -11,6 +11,8 @@ import torch
 from amlrepro.errors import UserError
 from amlrepro.sections import ExecConfig
 
+BFLOAT16_FROM = 10_000_000  # parameters, on a CPU
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -49,19 +51,30 @@ def set_up_process(execution: ExecConfig) -> str:
     )  # set this way since `use_deterministic_algorithms` imports a compiler
     torch.set_deterministic_debug_mode(strict if execution.deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    flush_denormals(device)
     if device != "cpu":
         torch.backends.cudnn.benchmark = not execution.deterministic
     return device
 
 
-def choose_precision(device: str, numerics: str, official: str) -> Precision:
-    """Precision of a training run.
+def flush_denormals(device: str) -> None:
+    """On the CPU take numbers below 1.2e-38 for zero, as GPUs do in effect: they are slow there, and Swin's shifted
+    windows are full of them (weights of exp(-100)). No sum of normal numbers changes."""
+    if device == "cpu":
+        torch.set_flush_denormal(True)  # where the processor cannot, nothing happens
 
-    On the CPU float32. On CUDA `faithful` takes the official code's type (`official`: fp16 with a gradient scaler, bf16
-    or float32), `fast` bf16 with TensorFloat-32 where float32 is left.
+
+def choose_precision(device: str, numerics: str, official: str, parameters: int) -> Precision:
+    """Precision of a training run of a model with so many parameters.
+
+    On CUDA `faithful` takes the official code's type (`official`: fp16 with a gradient scaler, bf16 or float32), `fast`
+    bf16 with TensorFloat-32 where float32 is left. On the CPU float32, but bf16 for `fast` where it pays
+    (`pays_in_bfloat16`).
     """
     dtype: torch.dtype | None = None
-    if device != "cpu":
+    if device == "cpu":
+        dtype = torch.bfloat16 if numerics == "fast" and pays_in_bfloat16(parameters) else None
+    else:
         if numerics == "fast":
             torch.set_float32_matmul_precision("high")
             dtype = torch.bfloat16
@@ -69,6 +82,12 @@ def choose_precision(device: str, numerics: str, official: str) -> Precision:
             dtype = {"fp16": torch.float16, "bf16": torch.bfloat16, "float32": None}[official]
     scaler = torch.amp.GradScaler(device, enabled=dtype is torch.float16)
     return Precision(device, dtype, scaler)
+
+
+def pays_in_bfloat16(parameters: int) -> bool:
+    """Whether this processor multiplies bfloat16 matrices by itself (AMX) and the model is large enough: small ones
+    spend more on casting than they save (measured; `docs/performance.md`)."""
+    return parameters >= BFLOAT16_FROM and bool(torch.cpu._is_amx_tile_supported())
 
 
 def full_precision(device: str) -> Precision:

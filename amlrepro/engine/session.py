@@ -16,6 +16,8 @@ from amlrepro.data.loader import open_training
 from amlrepro.engine import checkpoint, provenance
 from amlrepro.engine.distributed import ALONE, TrainingStep, World
 from amlrepro.engine.history import Journal, Stopwatch, Totals, memory_mb
+from amlrepro.engine.limits import last_epoch, require_finite
+from amlrepro.engine.measures import apply_measures
 from amlrepro.engine.numerics import choose_precision, seed_torch, set_up_process
 from amlrepro.engine.optim import build_optimizer, clip_gradients, lr_factor, set_rate
 from amlrepro.engine.signals import Interrupted, StopSignals
@@ -26,8 +28,6 @@ from amlrepro.models import build_model
 from amlrepro.models.layers.batch_norm import over_processes
 from amlrepro.models.registry import get_spec
 from amlrepro.rundir import RunDir
-
-SKIPPED_LIMIT = 30  # a gradient scaler that halves from 65536 has long found its scale after as many skipped updates
 
 
 class Session:
@@ -40,9 +40,10 @@ class Session:
         self.device = set_up_process(config.exec)
         protocol = get_spec(config.model.name).protocol
         self.data = open_training(config, protocol)
-        self.precision = choose_precision(self.device, config.train.numerics, protocol.precision)
         seed_torch(config.seed, "weights")
         self.model = build_model(config, self.data.tokenizer.vocab_size).to(self.device).train()
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.precision = choose_precision(self.device, config.train.numerics, protocol.precision, parameters)
         if not world.alone:
             over_processes(self.model, self.device)
         seed_torch(config.seed, "strategy")
@@ -51,7 +52,7 @@ class Session:
 
         self.steps_per_epoch = self.data.steps_per_epoch
         self.total = config.train.horizon * self.steps_per_epoch
-        self.stop = _until(config) * self.steps_per_epoch
+        self.stop = last_epoch(config) * self.steps_per_epoch
         self.validation = open_validation(config, self.data.tokenizer, protocol)
         chosen = config.exec.validate_at
         self.validate_at = frozenset(protocol.validate(config.train.horizon) if chosen is None else chosen)
@@ -63,6 +64,7 @@ class Session:
         self.loss: float | None = None
         self.pace = 0.0  # seconds an update, running mean
         self._resume()
+        apply_measures(config, self.model, self.strategy)
         step = TrainingStep(self.model, self.strategy, world, config.train.batch)
         self.training_step = world.replicate(step, fixed_order=config.exec.deterministic)
         if not world.is_main:
@@ -268,15 +270,8 @@ class Session:
         return self.validation.scores(self.model, self.precision, watch, self.world)
 
     def _require_finite(self) -> None:
-        """Raises `UserError` when an update was not finite, or with a gradient scaler too many in a row were not."""
-        _, _, skipped, in_a_row = self.epoch.sums.tolist()
-        if in_a_row < SKIPPED_LIMIT if self.precision.scaler.is_enabled() else not skipped:
-            return
-        raise UserError(
-            "training has diverged: loss or gradient is not finite",
-            where=f"update {self.step}, epoch {(self.step - 1) // self.steps_per_epoch + 1} of {self.config.run_id}",
-            hint="the last checkpoint is from before; try a lower train.lr or a longer train.warmup",
-        )
+        where = f"update {self.step}, epoch {(self.step - 1) // self.steps_per_epoch + 1} of {self.config.run_id}"
+        require_finite(self.epoch, self.precision.scaler, where)
 
     def _save_weights(self, name: str) -> None:
         if self.world.is_main:
@@ -301,12 +296,3 @@ class Session:
     def _pause_watches(self) -> None:
         for watch in (self.window_watch, self.epoch_watch):
             watch.resume()
-
-
-def _until(config: RunConfig) -> int:
-    until, horizon = config.exec.until, config.train.horizon
-    if until is not None and until > horizon:
-        raise UserError(
-            "a run ends at its schedule's horizon", where="exec.until", found=until, expected=f"at most {horizon}"
-        )
-    return horizon if until is None else until

@@ -10,7 +10,8 @@ from amlrepro.aml.strategies import Strategy, build_strategy
 from amlrepro.config import RunConfig
 from amlrepro.data.batch import Batch
 from amlrepro.data.tokens import SPECIAL, Tokenizer
-from amlrepro.engine.numerics import choose_precision
+from amlrepro.engine.measures import apply_measures
+from amlrepro.engine.numerics import Precision, choose_precision, flush_denormals
 from amlrepro.engine.optim import build_optimizer, clip_gradients
 from amlrepro.models.contract import RISModel
 from amlrepro.models.registry import get_spec, load_object
@@ -38,13 +39,21 @@ def build_step(config: RunConfig, vocab_size: int, device: str) -> tuple[RISMode
     return model, strategy
 
 
+def precision_of(config: RunConfig, model: RISModel, device: str) -> Precision:
+    """How a configuration's model is trained on a device."""
+    flush_denormals(device)
+    official = get_spec(config.model.name).protocol.precision
+    return choose_precision(device, config.train.numerics, official, sum(p.numel() for p in model.parameters()))
+
+
 def step_function(config: RunConfig, vocab_size: int, device: str) -> Callable[[], None]:
     """One optimiser step of the configuration's own model, strategy, optimiser and precision, as a call without
     arguments that returns when the device has done it."""
     model, strategy = build_step(config, vocab_size, device)
     optimizer = build_optimizer(model, strategy, config.train)
     batch = synthetic_batch(config, vocab_size, device)
-    precision = choose_precision(device, config.train.numerics, get_spec(config.model.name).protocol.precision)
+    precision = precision_of(config, model, device)
+    apply_measures(config, model, strategy)
     scaler = precision.scaler
 
     def step() -> None:

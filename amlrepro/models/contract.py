@@ -92,6 +92,19 @@ class RISModel(nn.Module, ABC):
         """What AML's first pass encodes for `pmme_features`; models with other readings of it (Q14, Q15) override."""
         return self.encode(image, input_ids, attention_mask)
 
+    def encode_early(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
+        """As `encode_stage_one`, for a caller that asks nothing of it but `pmme_features`: models may leave out what
+        these do not read, as long as they draw the same random numbers."""
+        return self.encode_stage_one(image, input_ids, attention_mask)
+
+    def speed_up(self) -> None:
+        """Take what is quicker and changes results by rounding only (`train.numerics: fast`), where there is such."""
+
+    def repeated_layers(self) -> list[nn.Module]:
+        """The layers that activation checkpointing computes again in the backward pass; none if the model has no say
+        in it. They are called as modules, and whatever they give depends on their inputs and parameters alone."""
+        return []
+
     @abstractmethod
     def segment(self, encoded: Encoded, attention_bias: Tensor | None = None) -> Output:
         """Decoder: logits before upsampling. attention_bias [B, M]: feature-level masking only (Eqs. 15', 16), for

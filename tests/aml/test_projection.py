@@ -60,3 +60,20 @@ def test_fixed_by_seed_saved_and_not_trained(name: str) -> None:
 def test_an_absent_projection_names_those_that_exist() -> None:
     with pytest.raises(UserError, match=r"gaussian.*text_linear"):
         PROJECTIONS.get("fourier")
+
+
+def test_one_product_gives_the_inner_products_of_both_projections() -> None:
+    """V W_i (T W_t)^T = V (T W_t W_i^T)^T; the projection that learns has no such product."""
+    projection = build_projection(32, 24, PMMEConfig(dim=64), seed=3)
+    vision, text = torch.randn(2, 49, 32), torch.randn(2, 7, 24)
+    projected, words = projection(vision, text)
+    expected = projected @ words.transpose(1, 2)
+    names = set(projection.state_dict())
+    projection.speed_up()
+    same, narrow = projection(vision, text)
+    assert same is vision
+    torch.testing.assert_close(same @ narrow.transpose(1, 2), expected, rtol=1e-4, atol=1e-4)
+    assert set(projection.state_dict()) == names
+    learnable = build_projection(32, 24, PMMEConfig(dim=64, projection="learnable"), seed=3)
+    learnable.speed_up()
+    assert learnable(vision, text)[0].shape == (2, 49, 64)

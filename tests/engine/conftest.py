@@ -15,3 +15,4 @@ def _restore_process_settings() -> Iterator[None]:
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
+    torch.set_flush_denormal(False)

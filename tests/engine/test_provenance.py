@@ -78,8 +78,11 @@ def test_a_missing_gpu_is_a_clear_error() -> None:
         set_up_process(ExecConfig(device="cuda"))
 
 
-def test_precision_on_the_cpu_is_float32() -> None:
-    for numerics in ("faithful", "fast"):
-        precision = choose_precision("cpu", numerics, "fp16")
-        assert precision.dtype is None
-        assert not precision.scaler.is_enabled()
+def test_precision_on_the_cpu_is_float32_but_for_large_models_made_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_amx in (False, True):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has_amx=has_amx: has_amx)
+        for numerics, parameters in (("faithful", 10**8), ("fast", 10**5), ("fast", 10**8)):
+            precision = choose_precision("cpu", numerics, "fp16", parameters)
+            large_and_fast = has_amx and numerics == "fast" and parameters == 10**8
+            assert precision.dtype is (torch.bfloat16 if large_and_fast else None)
+            assert not precision.scaler.is_enabled()

@@ -20,6 +20,7 @@ from amlrepro.aml.strategies import Plain
 from amlrepro.config import parse_config
 from amlrepro.data.batch import Batch
 from amlrepro.data.tokens import SPECIAL, Tokenizer
+from amlrepro.engine import limits as limits_module
 from amlrepro.engine import session as session_module
 from amlrepro.engine import validation as validation_module
 from amlrepro.engine.checkpoint import read_meta
@@ -212,7 +213,7 @@ def test_a_scaler_skips_and_counts(root: Path, tmp_path: Path, monkeypatch: pyte
     assert [r["skipped"] for r in rows] == [2, 1]
     assert all(math.isfinite(r["loss"]) and math.isfinite(r["grad_norm"]) for r in rows)
     assert read_meta(run.checkpoint("last"))["resume"]["scaler"]["scale"] == 4.0 / 2**3
-    monkeypatch.setattr(session_module, "SKIPPED_LIMIT", 2)
+    monkeypatch.setattr(limits_module, "SKIPPED_LIMIT", 2)
     with pytest.raises(UserError, match="diverged"):
         train(tiny_config(root), RunDir(tmp_path / "hopeless"))
 

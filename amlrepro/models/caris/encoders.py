@@ -14,14 +14,15 @@ from amlrepro.models.caris.spec import CarisOptions
 class VisualEncoder(SwinStages):
     """timm's Swin; each stage's output, before the next stage's downsampling, through its own LayerNorm."""
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """image [B, 3, H, W] -> one map a stage, [B, C_i, H / (p 2^i), W / (p 2^i)], finest first."""
+    def forward(self, image: Tensor, deepest_only: bool = False) -> list[Tensor]:
+        """image [B, 3, H, W] -> one map a stage, [B, C_i, H / (p 2^i), W / (p 2^i)], finest first, or the last one."""
         self.fit(int(image.shape[-2]), int(image.shape[-1]))
         x = self.swin.patch_embed(image)
         levels = []
         for stage, norm in zip(self.swin.layers, self.norms, strict=True):
             x = stage(x)
-            levels.append(norm(x).permute(0, 3, 1, 2))
+            if not deepest_only or norm is self.norms[-1]:
+                levels.append(norm(x).permute(0, 3, 1, 2))
         return levels
 
 

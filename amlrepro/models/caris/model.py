@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from amlrepro.config import RunConfig
 from amlrepro.errors import UserError
+from amlrepro.models.backbones.swin_fast import quicken
 from amlrepro.models.caris.decoder import Decoded, PixelDecoder
 from amlrepro.models.caris.encoders import LanguagePrompts, TextEncoder, VisualEncoder
 from amlrepro.models.caris.spec import SPEC, CarisOptions
@@ -39,8 +40,8 @@ class CARIS(RISModel):
         self.decoder = PixelDecoder(options)
         self.register_buffer("class_weights", torch.tensor(tuple(class_weights)), persistent=False)
 
-    def encode_image(self, image: Tensor) -> Visual:
-        """image [B, 3, H, W] -> one normalised map a stage, finest first."""
+    def encode_image(self, image: Tensor, deepest_only: bool = False) -> Visual:
+        """image [B, 3, H, W] -> one normalised map a stage, finest first, or the deepest alone."""
         height, width = int(image.shape[-2]), int(image.shape[-1])
         multiple = self.options.size_multiple
         if self.exact_sizes_only and (height % multiple or width % multiple):
@@ -49,7 +50,22 @@ class CARIS(RISModel):
                 found=f"{height} x {width}",
                 expected=f"sides that are multiples of {multiple}",
             )
-        return Visual(self.visual(image))
+        return Visual(self.visual(image, deepest_only))
+
+    def encode_early(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
+        """Both encoders, of vision the deepest map alone: text and PMME read no other."""
+        visual = self.encode_image(image, deepest_only=True)
+        size = (int(image.shape[-2]), int(image.shape[-1]))
+        return Encoded(visual, self.encode_text(input_ids, attention_mask, visual), size)
+
+    def speed_up(self) -> None:
+        """Swin as `swin_fast` computes it."""
+        quicken(self.visual.swin)
+
+    def repeated_layers(self) -> list[nn.Module]:
+        """Blocks of Swin, layers of BERT and of the decoder."""
+        blocks = [block for stage in self.visual.swin.layers for block in stage.blocks]
+        return [*blocks, *self.text.bert.encoder.layer, *self.decoder.layers]
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor, visual: Visual) -> Textual:
         """ids, mask [B, L] -> tokens [B, L, D], read together with the prompts [B, P, D] made from the image."""
