@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from amlrepro.aml.masking import TwoStage
 from amlrepro.bench.stage_one import plain_stage_one, share_of_equal_blocks
 from amlrepro.config import RunConfig
+from amlrepro.data.synth import ensure_synth
+from amlrepro.engine import numerics
 from amlrepro.engine.measures import apply_measures, recompute
 from amlrepro.engine.numerics import seed_torch
 from amlrepro.engine.synthetic import build_step, synthetic_batch
+from amlrepro.engine.train import train
 from amlrepro.errors import UserError
 from amlrepro.models.contract import RISModel
-from amlrepro.suite.profile import bench_configs
+from amlrepro.rundir import RunDir
+from amlrepro.suite.profile import bench_configs, load_profile, resolve
 
 VOCABULARY = 40
 DROPS = {"model.options": {"drop_path": 0.4, "text_dropout": 0.2}}
@@ -72,9 +78,9 @@ def test_fast_is_equal_to_rounding_and_keeps_all_names() -> None:
     assert faithful[0].state_dict().keys() == fast[0].state_dict().keys()
 
 
-@pytest.mark.parametrize("numerics", ["faithful", "fast"])
-def test_stage_one_is_that_of_the_equations(numerics: str) -> None:
-    settings = config(**{"train.numerics": numerics})
+@pytest.mark.parametrize("kind", ["faithful", "fast"])
+def test_stage_one_is_that_of_the_equations(kind: str) -> None:
+    settings = config(**{"train.numerics": kind})
     assert share_of_equal_blocks(settings, VOCABULARY, "cpu", batches=4) >= 0.999
     model, strategy = build_step(settings, VOCABULARY, "cpu")
     assert isinstance(strategy, TwoStage)
@@ -123,3 +129,24 @@ def test_a_step_never_waits_for_the_gpu() -> None:
         strategy.losses(model, batch)["loss"].backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_fast_goes_on_from_a_checkpoint_with_the_same_bits(
+    bfloat16: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With activation checkpointing too; bfloat16 as large models have it on a CPU that multiplies it."""
+    monkeypatch.setattr(numerics, "pays_in_bfloat16", lambda parameters: bfloat16)
+    execution = {"data_root": str(tmp_path / "data"), "deterministic": True, "activation_checkpointing": True}
+    overrides = {**DROPS, "train.numerics": "fast", "exec.validate_at": []}
+    smoke = load_profile("smoke")
+    whole = resolve(smoke, "caris", "inferred", "refcoco", source="synth", overrides=overrides, execution=execution)
+    ensure_synth(whole.data.synth, tmp_path / "data", workers=1)
+    runs = RunDir(tmp_path / "whole"), RunDir(tmp_path / "halves")
+    train(whole, runs[0])
+    train(whole.with_changes({"exec.until": 1}), runs[1])
+    train(whole, runs[1])
+    expected, found = (load_file(run.checkpoint("last")) for run in runs)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert not any("_orig_mod" in name for name in found)
