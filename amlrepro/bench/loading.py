@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from itertools import count
 from pathlib import Path
@@ -53,15 +55,27 @@ def rela(setting: Setting) -> Measurement:
     return _measure("rela", setting)
 
 
+@contextmanager
+def _nothing_remembered() -> Iterator[None]:
+    """No cache in memory meanwhile, and no word of one on disk that is full or off."""
+    log = logging.getLogger("amlrepro.data")
+    cache, level = source._cache, log.level
+    source._cache = ArrayCache(limit=0)
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        source._cache = cache
+        log.setLevel(level)
+
+
 def _measure(model: str, setting: Setting) -> Measurement:
     """Seconds a batch of 16 at 448 x 448 takes one worker, at all sizes but `smoke`.
 
     Nothing is remembered in memory on either side, token ids neither; files lie in the system's page cache.
     """
-    source._cache = ArrayCache(limit=0)
-    logging.getLogger("amlrepro.data").setLevel(logging.ERROR)
     smoke = setting.sizes == "smoke"
-    with tempfile.TemporaryDirectory(prefix="amlris-bench-") as folder:
+    with _nothing_remembered(), tempfile.TemporaryDirectory(prefix="amlris-bench-") as folder:
         root = ensure_synth(SMALL if smoke else SCENES, Path(folder, "data"))
         off = _opened(model, root, "off", smoke)
         filling, cached = (_opened(model, root, folder, smoke) for _ in range(2))
