@@ -72,7 +72,7 @@ def _target(result: dict[str, Any]) -> str:
     target = result["target"]
     if target is None:
         return "-"
-    sign = "at least" if result["reads"] == "speedup" else "at most"
+    sign = "≥" if result["reads"] == "speedup" else "≤"
     return f"{sign} {_number(target['value'], result)}{_unit(result)}"
 
 
@@ -85,11 +85,12 @@ def _table(title: str, rows: Sequence[Row]) -> None:
     colours = {"yes": "[green]yes[/]", "NO": "[red]NO[/]", "-": "-"}
     console = Console()
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("what, and [dim]against what[/]", "target", "median, [dim]quartiles[/]", "reached", "same results"):
+    table.add_column("what, and [dim]against what[/]", min_width=28)
+    for name in ("target", "median, [dim]quartiles[/]", "reached", "same\nresults"):
         table.add_column(name)
     for row in rows:
         found = row.found if console.width >= WIDE or row.same == "NO" else ""
-        measured = "\n".join(filter(None, [f"[bold]{row.median}[/]  [dim]{row.spread}[/]", escape(row.more)]))
+        measured = "\n".join(filter(None, [f"[bold]{row.median}[/]", f"[dim]{row.spread}[/]", escape(row.more)]))
         same = "\n".join(filter(None, [colours[row.same], f"[dim]{escape(found)}[/]"]))
         what = f"{escape(row.what)}\n[dim]{escape(row.against)}[/]"
         table.add_row(what, row.target, measured, colours[row.reached], same, end_section=True)

@@ -51,7 +51,7 @@ def test_ratios_in_words() -> None:
         "details": {"shown": "memory +4.9 %"},
     }
     row = row_of(result)
-    assert (row.median, row.spread, row.target) == ("+17.2 %", "+16.0 to +20.0", "at most +15.0 %")
+    assert (row.median, row.spread, row.target) == ("+17.2 %", "+16.0 to +20.0", "≤ +15.0 %")
     assert (row.reached, row.same, row.more) == ("NO", "yes", "memory +4.9 %")
     assert row.found == "masks: 0.9995 (bound: 0.999)"
 
