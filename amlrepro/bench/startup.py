@@ -115,7 +115,7 @@ class _Place:
         """Whether a command does without the heavy libraries."""
         found = self.call("-c", _TELL + _COMMAND, *arguments)().split()
         heavy = [name for name in HEAVY if name in found]
-        return Gate("imports of torch or pandas:", ", ".join(heavy) or "none", "none", not heavy)
+        return Gate("imports of torch or pandas", ", ".join(heavy) or "none", "none", not heavy)
 
 
 @contextmanager

@@ -9,6 +9,9 @@ from typing import Any
 
 import typer
 
+from amlrepro.bench.catalogue import BENCHMARKS
+
+_ORDER = {bench.name: place for place, bench in enumerate(BENCHMARKS)}
 WIDE = 120  # columns from which on a gate's numbers are shown too
 
 
@@ -35,6 +38,7 @@ def print_results(results: Sequence[dict[str, Any]], as_json: bool, markdown: bo
         return
     for device, sizes in dict.fromkeys((each["device"], each["sizes"]) for each in results):
         group = [each for each in results if (each["device"], each["sizes"]) == (device, sizes)]
+        group.sort(key=lambda each: _ORDER.get(each["name"], len(_ORDER)))
         title = f"{device}, {sizes} sizes, PyTorch {group[0]['torch']}"
         (_markdown if markdown else _table)(title, [row_of(each) for each in group])
 
