@@ -69,6 +69,14 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         same="metrics within seed noise",
         usual=False,
     ),
+    Benchmark(
+        "stage_one_memory",
+        what="peak memory of a training with AML",
+        against="without stage one, each in a process of its own",
+        reads="overhead",
+        measure=f"{_HERE}.cost:memory",
+        targets={"cuda": Target(1.01), "cpu": Target(1.01)},
+    ),
     *(
         Benchmark(
             f"cost_{model}",

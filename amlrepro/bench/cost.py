@@ -13,9 +13,10 @@ from amlrepro.bench.stepper import Memory, Stepper
 from amlrepro.config import RunConfig
 from amlrepro.metrics.spread import quartiles
 from amlrepro.models.registry import get_spec
-from amlrepro.suite.profile import step_configs
+from amlrepro.suite.profile import bench_configs, step_configs
 
 ROUNDS, STEPS = 10, 2
+MEMORY_ROUNDS = 2
 
 
 def vocabulary(config: RunConfig) -> int:
@@ -36,6 +37,18 @@ def detris(setting: Setting) -> Measurement:
 def rela(setting: Setting) -> Measurement:
     """ReLA and ReLA+AML."""
     return _pair("rela", setting)
+
+
+def memory(setting: Setting) -> Measurement:
+    """Peak memory in MiB of CARIS's training and of CARIS+AML's, a fresh process each time, in turn."""
+    configs = bench_configs(setting.sizes)
+    peaks: dict[str, list[float]] = {side: [] for side in configs}
+    for _ in range(MEMORY_ROUNDS):
+        for side, config in configs.items():
+            with Stepper(config, vocabulary(config), setting) as stepper:
+                stepper.steps(STEPS)
+                peaks[side].append(stepper.memory().total)
+    return Measurement(peaks, "MiB", details={"of": "the GPU's driver" if setting.device == "cuda" else "resident set"})
 
 
 def _pair(model: str, setting: Setting) -> Measurement:

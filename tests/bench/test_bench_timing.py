@@ -82,3 +82,12 @@ def test_stage_one_at_smoke_size() -> None:
     assert bench.values(measured) == [b / a for a, b in zip(plain, with_aml, strict=True)]
     assert len(plain) == 4
     assert min(plain + with_aml) > 0
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_each_process_alone() -> None:
+    """Two fresh processes a side; every one holds PyTorch, and none the memory of the one before."""
+    measured = find("stage_one_memory").run(Setting("smoke"))
+    assert {side: len(peaks) for side, peaks in measured.sides.items()} == {"CARIS": 2, "CARIS+AML": 2}
+    peaks = [peak for side in measured.sides.values() for peak in side]
+    assert 50 < min(peaks) <= max(peaks) < 1.5 * min(peaks)
