@@ -254,7 +254,7 @@ def _with_measures(summary: PlanSummary) -> list[str]:
     if measures.evaluation:
         parts.append(f"CARIS's evaluations {measures.evaluation:.2f} x (always on)")
     return [
-        f"With all measures for speed about {summary.hours_fast:.1f} h instead of {summary.hours_in_all:.1f}: "
+        f"With all measures for speed about {summary.hours_fast:.3g} h instead of {summary.hours_in_all:.3g}: "
         f"{', '.join(parts)}, as benched on {measures.device}."
     ]
 
