@@ -24,6 +24,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         measure=f"{_HERE}.stage_one:time_overhead",
         targets={"cuda": Target(1.15, 1.10), "cpu": Target(1.15, 1.10)},
         same="masks equal on 99.9 % of blocks",
+        processes=3,
     ),
     Benchmark(
         "stage_one_fast",
@@ -95,6 +96,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         measure=f"{_HERE}.evaluation:time_float32",
         targets={"cuda": Target(1.5), "cpu": Target(1.5)},
         same="metrics within 0.02 points, 99.99 % of pixels",
+        processes=3,
     ),
     Benchmark(
         "evaluation_bf16",
@@ -104,6 +106,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         measure=f"{_HERE}.evaluation:time_bf16",
         targets={"cuda": Target(3.0)},
         same="metrics within 0.02 points",
+        processes=2,
     ),
     Benchmark(
         "deformable",

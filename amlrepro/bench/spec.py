@@ -62,7 +62,8 @@ class Benchmark:
     reads: `overhead`, second side over first, at most the target; `speedup`, first over second, at least the target;
     `value`, the measurement's own values or its only side, at most the target. unit: of a `value`. measure: the
     function `module:name` that takes a `Setting` and returns a `Measurement`. usual: part of `amlris bench` without
-    names. same: how equality of results is checked, empty where nothing can differ.
+    names. same: how equality of results is checked, empty where nothing can differ. processes: over how many the rounds
+    are spread.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Benchmark:
     unit: str = "x"
     same: str = ""
     usual: bool = True
+    processes: int = 1
 
     def run(self, setting: Setting) -> Measurement:
         """Measure; raises `UserError` for what is missing."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from amlrepro.bench.catalogue import BENCHMARKS, choose, find
+from amlrepro.bench.isolated import merged
 from amlrepro.bench.result import as_json, device_slug, read_results, write_result
 from amlrepro.bench.spec import Benchmark, Gate, Measurement, Setting, Target
 from amlrepro.bench.timing import alternate
@@ -43,6 +44,22 @@ def test_ratios_by_hand(reads: str, target: float, median: float, met: bool) -> 
     assert kept["value"]["median"] == pytest.approx(median)
     assert (kept["met"], kept["rounds"], kept["gate"]) == (met, 3, None)
     assert as_json(bench, Setting(device="cuda"), measured, "G", "2")["met"] is None  # no target for that kind
+
+
+def test_rounds_of_several_processes_are_one_measurement() -> None:
+    """Two processes with ratios 2 and 4, and 1 and 3: the median of all four is 2.5. One failed gate fails all."""
+    good, bad = Gate("g", 1.0, "1", True), Gate("g", 0.5, "1", False)
+    parts = [
+        Measurement({"a": [2.0, 4.0], "b": [1.0, 1.0]}, gate=good, details={"batch": 8}),
+        Measurement({"a": [1.0, 3.0], "b": [1.0, 1.0]}, gate=bad),
+    ]
+    whole = merged(parts)
+    assert whole.sides == {"a": [2.0, 4.0, 1.0, 3.0], "b": [1.0] * 4}
+    assert whole.gate is bad
+    assert whole.details == {"batch": 8, "processes": 2}
+    kept = as_json(_bench("speedup", 2.0), Setting(), whole, "CPU (X), threads: 1", "2")
+    assert (kept["value"]["median"], kept["rounds"], kept["met"]) == (2.5, 4, True)
+    assert merged(parts[:1]) == parts[0]
 
 
 def test_results_are_kept_by_device(tmp_path: Path) -> None:
