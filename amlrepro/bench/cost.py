@@ -59,11 +59,11 @@ def _pair(model: str, setting: Setting) -> Measurement:
     title = get_spec(model).title
     configs = step_configs(setting.sizes, {title: "baseline", f"{title}+AML": "inferred"}, model)
     steppers: dict[str, Stepper] = {}
-    memory: dict[str, Memory] = {}
+    peaks: dict[str, Memory] = {}
     try:
         for side, config in configs.items():
             steppers[side] = Stepper(config, vocabulary(config), setting)
-            memory[side] = steppers[side].memory()
+            peaks[side] = steppers[side].memory()
         seconds: dict[str, list[float]] = {side: [] for side in configs}
         for _ in range(setting.rounds or ROUNDS):
             for side, stepper in steppers.items():
@@ -71,7 +71,7 @@ def _pair(model: str, setting: Setting) -> Measurement:
     finally:
         for stepper in steppers.values():
             stepper.close()
-    rows = [_row(config, seconds[side], memory[side]) for side, config in configs.items()]
+    rows = [_row(config, seconds[side], peaks[side]) for side, config in configs.items()]
     more = 100 * (rows[1]["memory_mb"] / rows[0]["memory_mb"] - 1)
     shown = f"memory {more:+.1f} %"
     return Measurement(seconds, details={"costs": rows, "memory_overhead_pct": more, "shown": shown})

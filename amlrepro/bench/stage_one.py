@@ -12,6 +12,7 @@ from amlrepro.aml.masking import TwoStage
 from amlrepro.aml.pmme import select_tokens
 from amlrepro.aml.projection import GaussianPair
 from amlrepro.aml.strategies import in_mode
+from amlrepro.bench.cost import vocabulary
 from amlrepro.bench.spec import Gate, Measurement, Setting
 from amlrepro.bench.timing import alternate
 from amlrepro.config import RunConfig
@@ -41,10 +42,10 @@ def _measure(setting: Setting, numerics: str) -> Measurement:
     configs = {
         side: config.with_changes({"train.numerics": numerics}) for side, config in bench_configs(setting.sizes).items()
     }
-    vocabulary = 30522 if setting.sizes == "paper" else 128
+    masked = list(configs.values())[1]
     batches = 2 if setting.sizes == "paper" else GATE_BATCHES
-    same = share_of_equal_blocks(list(configs.values())[1], vocabulary, setting.device, batches)
-    steps = {side: step_function(config, vocabulary, setting.device) for side, config in configs.items()}
+    same = share_of_equal_blocks(masked, vocabulary(masked), setting.device, batches)
+    steps = {side: step_function(config, vocabulary(config), setting.device) for side, config in configs.items()}
     gate = Gate("share of equal blocks", same, f"at least {SAME_BLOCKS}", same >= SAME_BLOCKS)
     details = {"batch": next(iter(configs.values())).train.batch, "numerics": numerics}
     return Measurement(alternate(steps, setting.rounds or ROUNDS, warmup=3), gate=gate, details=details)

@@ -6,7 +6,8 @@ without and with AML, side by side on synthetic pictures in memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,21 @@ def read_costs(root: Path, profile: str) -> list[BenchedCost]:
     """
     found: list[BenchedCost] = []
     for path in sorted((root / FOLDER).glob(f"*/{_sizes(profile)}/cost_*.json")):
-        try:
+        with _a_result(path):
             result = read_json(path)
             found += [_cost(result["device"], row, path.stat().st_mtime) for row in result["details"]["costs"]]
-        except (KeyError, TypeError) as error:
-            hint = "remove it and run `amlris bench` again"
-            raise UserError("this is no result of `amlris bench`", where=path, found=str(error), hint=hint) from None
     last = max(found, key=lambda each: (each.written, each.device), default=None)
     return [each for each in found if last is not None and each.device == last.device]
+
+
+@contextmanager
+def _a_result(path: Path) -> Iterator[None]:
+    """What is read here must be as `amlris bench` writes it; else `UserError`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        hint = "remove it and run `amlris bench` again"
+        raise UserError("this is no result of `amlris bench`", where=path, found=str(error), hint=hint) from None
 
 
 def _sizes(profile: str) -> str:
@@ -108,13 +116,14 @@ class Measures:
 
 def read_measures(root: Path, profile: str) -> Measures | None:
     """What was benched of the measures at a profile's sizes, on the device that was benched last; None where nothing
-    was."""
+    was. Raises `UserError` for a file that is not one of `amlris bench`'s."""
     found: list[tuple[float, str, str, float]] = []
     for name in ("training", "evaluation"):
         for path in (root / FOLDER).glob(f"*/{_sizes(profile)}/{name}.json"):
-            result = read_json(path)
-            if not result.get("gate") or result["gate"]["passed"]:
-                found.append((path.stat().st_mtime, str(result["device"]), name, float(result["value"]["median"])))
+            with _a_result(path):
+                result = read_json(path)
+                if not result["gate"] or result["gate"]["passed"]:
+                    found.append((path.stat().st_mtime, str(result["device"]), name, float(result["value"]["median"])))
     if not found:
         return None
     device = max(found)[1]

@@ -128,6 +128,10 @@ def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no result of") as error:
         read_costs(tmp_path, "demo")
     assert str(path) in str(error.value)
+    for text in ("[]", '{"device": "CPU", "gate": null}'):
+        path.with_name("training.json").write_text(text)
+        with pytest.raises(UserError, match=r"no result of"):
+            read_measures(tmp_path, "demo")
 
 
 @pytest.mark.slow
